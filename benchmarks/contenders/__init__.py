@@ -1,0 +1,1 @@
+"""One module a library; each has `Trainer(workload)` with `batches`, `step` and `loop`."""

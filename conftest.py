@@ -1,0 +1,29 @@
+"""Set-up that all tests share, docstring examples included."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+# The tests compile into a folder of their own and leave the user's cache alone. Set before the
+# library is imported, because it may read the variable then.
+_CACHE = tempfile.TemporaryDirectory(prefix="cotangent-tests-", ignore_cleanup_errors=True)
+os.environ["COTANGENT_CACHE"] = _CACHE.name
+
+import cotangent as ct  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _names_in_docstrings(doctest_namespace: dict[str, Any]) -> None:
+    """`ct` and `np` need no import in a docstring example."""
+    doctest_namespace["ct"] = ct
+    doctest_namespace["np"] = np
+
+
+def pytest_unconfigure() -> None:
+    """Remove the cache folder before the interpreter's own clean-up would warn about it."""
+    _CACHE.cleanup()

@@ -1,0 +1,43 @@
+"""Data that comes in (numbers, nested lists, arrays) as new NumPy arrays of a supported dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backends import NUMPY
+from .config import SETTINGS
+from .dtypes import DType, as_dtype, float64, is_integer
+from .errors import ArgumentError, DTypeError, ShapeError
+
+Array = np.ndarray[Any, Any]
+
+
+def new_array(what: str, data: Any, dtype: Any) -> Array:
+    """A new NumPy array that holds `data`; Python floats and float64 become the default float."""
+    try:
+        source = np.asarray(data)
+    except ValueError as error:
+        raise ShapeError(f"{what}: the nested lists are ragged: {error}") from None
+    if dtype is None:
+        dtype = SETTINGS.default_float if source.dtype == float64 else source.dtype
+    if source.dtype.kind not in "biuf":
+        raise DTypeError(
+            f"{what}: cannot hold {source.dtype} data (a value of class {type(data).__name__}); "
+            "a tensor holds bool, integers or floats"
+        )
+    return copy_as(what, source, as_dtype(dtype))
+
+
+def copy_as(what: str, source: Array, dtype: DType) -> Array:
+    """A copy of `source` as `dtype`; an error where an integer dtype cannot hold a value."""
+    out: Array = NUMPY.copy_in(source, dtype)
+    if is_integer(dtype) and source.dtype != dtype and source.dtype.kind in "iuf":
+        lost = np.trunc(source) != out
+        if lost.any():
+            raise ArgumentError(
+                f"{what}: {source[lost].flat[0]} does not fit into {dtype} (data of shape "
+                f"{source.shape}); choose a wider dtype, or limit the values with np.clip first"
+            )
+    return out

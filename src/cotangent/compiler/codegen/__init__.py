@@ -1,0 +1,1 @@
+"""Machine code: the instruction emitter, the mathematical functions, and the loops around them."""

@@ -1,0 +1,378 @@
+"""Kernels: an emitter with arguments, loops, and masked loads and stores.
+
+A kernel is a function ``void kernel(ptr args)``. `args` is a row of 8-byte slots: addresses, sizes,
+strides and literals, loaded on entry. So one text serves every shape of the same
+structure, and a program is a table of kernels with their slots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ...dtypes import DType, bool_, int32, int64, uint8
+from ..graph import Node
+from .emitter import Emitter, Value
+
+NAME = "kernel"
+
+
+class Slot(NamedTuple):
+    """One argument of a kernel.
+
+    Attributes:
+        kind: "address" (of `node`'s memory), "integer", "literal" or "status".
+        node: for an address.
+        value: the integer, or the literal as a NumPy scalar.
+    """
+
+    kind: str
+    node: Node | None = None
+    value: Any = 0
+
+
+class Kernel(NamedTuple):
+    """A kernel's text, with `name` in it, and the slots of one use of it.
+
+    Attributes:
+        checks: whether it may report a bad index.
+        flops, bytes: what one run computes and moves, for `explain`.
+    """
+
+    name: str
+    text: str
+    slots: tuple[Slot, ...]
+    checks: bool
+    flops: int
+    bytes: int
+
+
+class KernelEmitter(Emitter):
+    """An `Emitter` for a whole kernel.
+
+    Attributes:
+        mask: the lanes that count at this point, or None for all of them.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(lanes)
+        self.mask: Value | None = None
+        self.checks = False
+        self._slots: list[Slot] = []
+        self._names: list[str] = []
+        self._entry: list[str] = []
+        self._block = "entry"
+
+    # -- arguments ------------------------------------------------------------------------
+
+    def slot(self, slot: Slot, kind: str) -> str:
+        """The SSA name of an argument of LLVM type `kind`; equal slots are passed once."""
+        for known, name in zip(self._slots, self._names, strict=True):
+            if known == slot and slot.kind != "literal":
+                return name
+        name, at = f"%a{len(self._slots)}", 8 * len(self._slots)
+        self._entry.append(f"  {name}.p = getelementptr i8, ptr %args, i64 {at}")
+        self._entry.append(f"  {name} = load {kind}, ptr {name}.p")
+        self._slots.append(slot)
+        self._names.append(name)
+        return name
+
+    def address(self, node: Node) -> str:
+        """The address of the memory of `node`."""
+        return self.slot(Slot("address", node), "ptr")
+
+    def integer(self, value: int) -> str:
+        """A 64-bit integer argument."""
+        return self.slot(Slot("integer", None, value), "i64")
+
+    def literal(self, value: Any, dtype: DType) -> Value:
+        """A number in every lane: in the text if it is a common one, else as an argument."""
+        if dtype == bool_ or float(value) in (0.0, 1.0, -1.0, 0.5, 2.0):
+            return self.constant(value, dtype)
+        scalar = Emitter(1).type_of(dtype)
+        return self.splat(self.slot(Slot("literal", None, dtype.type(value)), scalar), dtype)
+
+    def splat(self, name: str, dtype: DType) -> Value:
+        """The scalar `name` in every lane."""
+        if self.lanes == 1:
+            return Value(name, dtype, 1)
+        vector, scalar = self.type_of(dtype), Emitter(1).type_of(dtype)
+        first = self.emit(f"insertelement {vector} poison, {scalar} {name}, i64 0", dtype)
+        zeros = f"<{self.lanes} x i32> zeroinitializer"
+        return self.emit(f"shufflevector {vector} {first.text}, {vector} poison, {zeros}", dtype)
+
+    # -- memory ---------------------------------------------------------------------------
+
+    def offset(self, pointer: str, count: str, stride: str) -> str:
+        """`pointer` plus `count` times `stride` bytes."""
+        if count == "0":
+            return pointer
+        name = self.fresh()
+        self.lines.append(f"  {name} = mul i64 {count}, {stride}")
+        moved = self.fresh()
+        self.lines.append(f"  {moved} = getelementptr i8, ptr {pointer}, i64 {name}")
+        return moved
+
+    def load(self, pointer: str, dtype: DType) -> Value:
+        """Consecutive elements, one a lane; where the mask is off, 0."""
+        held = uint8 if dtype == bool_ else dtype
+        kind, align = self.type_of(held), held.itemsize
+        if self.mask is None:
+            value = self.emit(f"load {kind}, ptr {pointer}, align {align}", held)
+        else:
+            name = f"@llvm.masked.load.v{self.lanes}{_suffix(held)}.p0"
+            bits = f"<{self.lanes} x i1>"
+            self.declarations.add(f"declare {kind} {name}(ptr, {bits}, {kind})")
+            value = self.emit(
+                f"call {kind} {name}(ptr align {align} {pointer}, {bits} {self.mask.text}, "
+                f"{kind} zeroinitializer)",
+                held,
+            )
+        return self.cast(value, dtype) if dtype == bool_ else value
+
+    def load_one(self, pointer: str, dtype: DType) -> Value:
+        """One element, in every lane."""
+        held = uint8 if dtype == bool_ else dtype
+        name = self.fresh()
+        scalar = Emitter(1).type_of(held)
+        self.lines.append(f"  {name} = load {scalar}, ptr {pointer}, align {held.itemsize}")
+        value = self.splat(name, held)
+        return self.cast(value, dtype) if dtype == bool_ else value
+
+    def load_strided(self, pointer: str, stride: str, dtype: DType) -> Value:
+        """Elements `stride` bytes apart, one a lane."""
+        held = uint8 if dtype == bool_ else dtype
+        kind, bits = self.type_of(held), f"<{self.lanes} x i1>"
+        steps = self.emit(
+            f"mul <{self.lanes} x i64> {lane_numbers(self.lanes, 'i64')}, "
+            f"{self.splat(stride, int64).text}",
+            int64,
+        )
+        at = self.fresh()
+        self.lines.append(
+            f"  {at} = getelementptr i8, ptr {pointer}, <{self.lanes} x i64> {steps.text}"
+        )
+        name = f"@llvm.masked.gather.v{self.lanes}{_suffix(held)}.v{self.lanes}p0"
+        pointers = f"<{self.lanes} x ptr>"
+        self.declarations.add(f"declare {kind} {name}({pointers}, {bits}, {kind})")
+        mask = "splat (i1 true)" if self.mask is None else self.mask.text
+        value = self.emit(
+            f"call {kind} {name}({pointers} align {held.itemsize} {at}, {bits} {mask}, "
+            f"{kind} zeroinitializer)",
+            held,
+        )
+        return self.cast(value, dtype) if dtype == bool_ else value
+
+    def store(self, value: Value, pointer: str) -> None:
+        """Consecutive elements, one a lane, where the mask is on."""
+        held = self.cast(value, uint8) if value.dtype == bool_ else value
+        kind, align = self.type_of(held.dtype), held.dtype.itemsize
+        if self.mask is None:
+            self.lines.append(f"  store {kind} {held.text}, ptr {pointer}, align {align}")
+            return
+        name = f"@llvm.masked.store.v{self.lanes}{_suffix(held.dtype)}.p0"
+        bits = f"<{self.lanes} x i1>"
+        self.declarations.add(f"declare void {name}({kind}, ptr, {bits})")
+        self.lines.append(
+            f"  call void {name}({kind} {held.text}, ptr align {align} {pointer}, "
+            f"{bits} {self.mask.text})"
+        )
+
+    def store_first(self, value: Value, pointer: str) -> None:
+        """The first lane as one element."""
+        if self.lanes == 1:
+            self.store(value, pointer)
+            return
+        kind, scalar = self.type_of(value.dtype), Emitter(1).type_of(value.dtype)
+        name = self.fresh()
+        self.lines.append(f"  {name} = extractelement {kind} {value.text}, i64 0")
+        align = value.dtype.itemsize
+        self.lines.append(f"  store {scalar} {name}, ptr {pointer}, align {align}")
+
+    def across_lanes(self, combine: Callable[[Value, Value], Value], value: Value) -> Value:
+        """All lanes combined, by halves: the same tree on every machine. The result is in lane 0."""
+        width = self.lanes // 2
+        while width:
+            turn = ", ".join(f"i32 {(i + width) % self.lanes}" for i in range(self.lanes))
+            kind = self.type_of(value.dtype)
+            other = self.emit(
+                f"shufflevector {kind} {value.text}, {kind} poison, <{self.lanes} x i32> <{turn}>",
+                value.dtype,
+            )
+            value = combine(value, other)
+            width //= 2
+        return value
+
+    def check_range(self, index: Value, size: int) -> Value:
+        """`index`; reports a bad index if a lane that counts is outside ``[0, size)``."""
+        limit = self.literal(size, index.dtype)
+        bad = self.not_(self.lt(index, limit))
+        if index.dtype.kind == "i":
+            bad = self.or_(bad, self.lt(index, self.zero(index)))
+        if self.mask is not None:
+            bad = self.and_(bad, self.mask)
+        any_bad = bad.text
+        if self.lanes > 1:
+            name, bits = f"@llvm.vector.reduce.or.v{self.lanes}i1", f"<{self.lanes} x i1>"
+            self.declarations.add(f"declare i1 {name}({bits})")
+            any_bad = self.fresh()
+            self.lines.append(f"  {any_bad} = call i1 {name}({bits} {bad.text})")
+        self.report(any_bad)
+        return index
+
+    def report(self, flag: str) -> None:
+        """Set the status of the step if the bit `flag` is on."""
+        self.checks = True
+        status = self.slot(Slot("status"), "ptr")
+        wide, before, after = self.fresh(), self.fresh(), self.fresh()
+        self.lines += [
+            f"  {wide} = zext i1 {flag} to i64",
+            f"  {before} = load i64, ptr {status}",
+            f"  {after} = or i64 {before}, {wide}",
+            f"  store i64 {after}, ptr {status}",
+        ]
+
+    # -- control --------------------------------------------------------------------------
+
+    def loop(
+        self, count: str, step: int, carried: Sequence[Value],
+        body: Callable[[str, list[Value]], Sequence[Value]],
+    ) -> list[Value]:  # fmt: skip
+        """Run `body` for i = 0, step, ... below `count`, which must be at least 1.
+
+        `body` gets the name of i and the carried values, and returns their next ones.
+        """
+        before, head, end = self._block, self._label("loop"), self._label("done")
+        self.lines += [f"  br label %{head}", f"{head}:"]
+        place = len(self.lines)
+        i, following, more = self.fresh(), self.fresh(), self.fresh()
+        held = [Value(self.fresh(), v.dtype, v.lanes) for v in carried]
+        self._block = head
+        after = list(body(i, held))
+        self.lines += [
+            f"  {following} = add i64 {i}, {step}",
+            f"  {more} = icmp ult i64 {following}, {count}",
+            f"  br i1 {more}, label %{head}, label %{end}",
+            f"{end}:",
+        ]
+        latch = self._block
+        phis = [f"  {i} = phi i64 [0, %{before}], [{following}, %{latch}]"]
+        for name, first, last in zip(held, carried, after, strict=True):
+            kind = Emitter(name.lanes).type_of(name.dtype)
+            phis.append(
+                f"  {name.text} = phi {kind} [{first.text}, %{before}], [{last.text}, %{latch}]"
+            )
+        self.lines[place:place] = phis
+        self._block = end
+        return after
+
+    def when(
+        self, flag: str, carried: Sequence[Value], body: Callable[[], Sequence[Value]]
+    ) -> list[Value]:
+        """Run `body` if the bit `flag` is on; its results, or else `carried`."""
+        before, then, end = self._block, self._label("then"), self._label("end")
+        self.lines += [f"  br i1 {flag}, label %{then}, label %{end}", f"{then}:"]
+        self._block = then
+        results = list(body())
+        self.lines += [f"  br label %{end}", f"{end}:"]
+        merged = []
+        for old, new in zip(carried, results, strict=True):
+            kind = Emitter(new.lanes).type_of(new.dtype)
+            name = self.fresh()
+            self.lines.append(
+                f"  {name} = phi {kind} [{old.text}, %{before}], [{new.text}, %{self._block}]"
+            )
+            merged.append(Value(name, new.dtype, new.lanes))
+        self._block = end
+        return merged
+
+    def compare(self, order: str, x: str, y: str) -> str:
+        """The bit of a comparison of two 64-bit integers."""
+        name = self.fresh()
+        self.lines.append(f"  {name} = icmp {order} i64 {x}, {y}")
+        return name
+
+    def compute(self, instruction: str, x: str, y: str) -> str:
+        """The result of an instruction on two 64-bit integers."""
+        name = self.fresh()
+        self.lines.append(f"  {name} = {instruction} i64 {x}, {y}")
+        return name
+
+    def first_lanes(self, count: str) -> Value:
+        """The mask of the first `count` lanes."""
+        narrow = self.fresh()
+        self.lines.append(f"  {narrow} = trunc i64 {count} to i32")
+        limit = self.splat(narrow, int32).text
+        numbers = lane_numbers(self.lanes, "i32")
+        return self.emit(f"icmp ult <{self.lanes} x i32> {numbers}, {limit}", bool_)
+
+    def vector_loop(
+        self, size: int, carried: Sequence[Value],
+        body: Callable[[str, list[Value]], Sequence[Value]],
+    ) -> list[Value]:  # fmt: skip
+        """Run `body` over `size` elements, a vector at a time; the mask is on in the last part.
+
+        Sizes up to 32 are in the text, straight; larger ones are an argument.
+        """
+        values = list(carried)
+        if size <= 32:
+            for start in range(0, size, self.lanes):
+                rest = size - start
+                self.mask = None if rest >= self.lanes else self._first_constant(rest)
+                values = list(body(str(start), values))
+            self.mask = None
+            return values
+        n = self.integer(size)
+        whole = self.compute("and", n, str(-self.lanes))
+        values = self.loop(whole, self.lanes, values, body)
+        rest_count = self.compute("sub", n, whole)
+
+        def tail() -> Sequence[Value]:
+            self.mask = self.first_lanes(rest_count)
+            return body(whole, values)
+
+        values = self.when(self.compare("ne", rest_count, "0"), values, tail)
+        self.mask = None
+        return values
+
+    def _first_constant(self, count: int) -> Value:
+        bits = ", ".join(f"i1 {'true' if i < count else 'false'}" for i in range(self.lanes))
+        return Value(f"<{bits}>", bool_, self.lanes)
+
+    def _label(self, word: str) -> str:
+        self._count += 1
+        return f"{word}{self._count}"
+
+    # -- the result -----------------------------------------------------------------------
+
+    def finish(self, flops: int, moved: int) -> Kernel:
+        """The kernel. Its name is a hash of its text, so equal kernels are one."""
+        body = "\n".join([*self._entry, *self.lines])
+        text = (
+            f'define void @{NAME}(ptr %args) "no-builtins" nounwind {{\nentry:\n{body}\n'
+            "  ret void\n}\n"
+        )
+        declared = "\n".join(sorted(self.declarations))
+        digest = hashlib.blake2b((declared + text).encode(), digest_size=10).hexdigest()
+        name = f"k{digest}"
+        renamed = text.replace(f"@{NAME}(", f"@{name}(", 1)
+        return Kernel(
+            name, f"{declared}\n{renamed}", tuple(self._slots), self.checks, flops, moved
+        )
+
+
+def lane_numbers(lanes: int, kind: str) -> str:
+    """The vector constant 0, 1, 2, ..."""
+    return "<" + ", ".join(f"{kind} {i}" for i in range(lanes)) + ">"
+
+
+def _suffix(dtype: DType) -> str:
+    return f"f{8 * dtype.itemsize}" if dtype.kind == "f" else f"i{8 * dtype.itemsize}"
+
+
+def lanes_for(dtypes: Sequence[DType]) -> int:
+    """16 lanes, or 8 where an element of 8 bytes takes part."""
+    return 8 if any(dtype.itemsize == 8 for dtype in dtypes) else 16
+
+

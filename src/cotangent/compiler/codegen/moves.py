@@ -1,0 +1,224 @@
+"""Kernels that move rows: gather, scatter-add, transposing copies.
+
+Indices are checked where they are used. A bad one sets the status of the step and is replaced by 0,
+so nothing outside of the arrays is ever touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from ...errors import CompileError
+from ...shapes import contiguous_strides
+from ..fuse import Fusion, Group
+from ..graph import Node
+from .emitter import Emitter, Value
+from .kernel import Kernel, KernelEmitter, lanes_for
+
+_KINDS = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
+
+
+def _row_of(e: KernelEmitter, index: Node, pointer: str, i: str, rows: int) -> str:
+    """Index number `i` as a 64-bit integer in ``[0, rows)``; a bad one is reported and becomes 0."""
+    kind = _KINDS[index.dtype.itemsize]
+    at = e.offset(pointer, i, str(index.dtype.itemsize))
+    raw, wide = e.fresh(), e.fresh()
+    e.lines.append(f"  {raw} = load {kind}, ptr {at}")
+    if kind == "i64":
+        wide = raw
+    else:
+        widen = "sext" if index.dtype.kind == "i" else "zext"
+        e.lines.append(f"  {wide} = {widen} {kind} {raw} to i64")
+    bad = e.compare("uge", wide, e.integer(rows))  # as unsigned, a negative index is huge
+    e.report(bad)
+    safe = e.fresh()
+    e.lines.append(f"  {safe} = select i1 {bad}, i64 0, i64 {wide}")
+    return safe
+
+
+def _each(e: KernelEmitter, count: int, body: Callable[[str], None]) -> None:
+    """A plain loop, or no loop for one."""
+
+    def step(i: str, carried: list[Value]) -> Sequence[Value]:
+        body(i)
+        return carried
+
+    if count == 1:
+        body("0")
+    else:
+        e.loop(e.integer(count), 1, [], step)
+
+
+def emit_gather(fusion: Fusion, group: Group) -> Kernel | None:
+    """Rows of x by index."""
+    node = group.nodes[0]
+    x, index = (fusion.dense(operand).base for operand in node.inputs)
+    rows, width = node.inputs[0].shape[0], math.prod(node.inputs[0].shape[1:])
+    if node.size == 0:
+        return None
+    if rows == 0:
+        raise CompileError(f"take from a tensor without rows: {node.where()}")
+    e = KernelEmitter(lanes_for([node.dtype]))
+    size = node.dtype.itemsize
+    source, places, target = e.address(x), e.address(index), e.address(node)
+
+    def one(i: str) -> None:
+        row = _row_of(e, index, places, i, rows)
+        there = e.offset(source, row, e.integer(width * size))
+        here = e.offset(target, i, e.integer(width * size))
+
+        def part(j: str, carried: list[Value]) -> Sequence[Value]:
+            value = e.load(e.offset(there, j, str(size)), node.dtype)
+            e.store(value, e.offset(here, j, str(size)))
+            return carried
+
+        e.vector_loop(width, [], part)
+
+    _each(e, index.size, one)
+    return e.finish(0, 2 * node.size * size)
+
+
+def emit_scatter(fusion: Fusion, group: Group) -> Kernel | None:
+    """Zeros, and then row after row is added, in order."""
+    node = group.nodes[0]
+    values, index = (fusion.dense(operand).base for operand in node.inputs)
+    rows, width = node.shape[0], math.prod(node.shape[1:])
+    if node.size == 0:
+        return None
+    e = KernelEmitter(lanes_for([node.dtype]))
+    size = node.dtype.itemsize
+    source, places, target = e.address(values), e.address(index), e.address(node)
+    zero = e.constant(0, node.dtype)
+
+    def clear(j: str, carried: list[Value]) -> Sequence[Value]:
+        e.store(zero, e.offset(target, j, str(size)))
+        return carried
+
+    def one(i: str) -> None:
+        row = _row_of(e, index, places, i, rows)
+        here = e.offset(source, i, e.integer(width * size))
+        there = e.offset(target, row, e.integer(width * size))
+
+        def part(j: str, carried: list[Value]) -> Sequence[Value]:
+            at = e.offset(there, j, str(size))
+            new = e.load(e.offset(here, j, str(size)), node.dtype)
+            e.store(e.add(e.load(at, node.dtype), new), at)
+            return carried
+
+        e.vector_loop(width, [], part)
+
+    e.vector_loop(node.size, [], clear)
+    if index.size:
+        _each(e, index.size, one)
+    return e.finish(node.size, 2 * node.size * size)
+
+
+def emit_transpose(fusion: Fusion, group: Group) -> Kernel | None:
+    """A copy of a view whose second to last axis lies densely, in square blocks in registers."""
+    node, view = group.nodes[0], group.source
+    if view is None:
+        raise CompileError(f"a transposing copy without a source: {node.where()}")
+    if node.size == 0:
+        return None
+    e = KernelEmitter(lanes_for([node.dtype]))
+    batch = list(range(len(view.shape) - 2))
+    out = contiguous_strides(node.shape)
+    size = node.dtype.itemsize
+
+    def at(axis: int, source: str, target: str) -> None:
+        if axis == len(batch):
+            _blocks(e, node, source, target, view.strides[-1] * size)
+            return
+
+        def inside(i: str) -> None:
+            step = e.integer(view.strides[axis] * size)
+            moved = e.offset(target, i, e.integer(out[axis] * size))
+            at(axis + 1, e.offset(source, i, step), moved)
+
+        _each(e, view.shape[axis], inside)
+
+    at(0, e.address(view.base), e.address(node))
+    return e.finish(0, 2 * node.size * size)
+
+
+def _blocks(e: KernelEmitter, node: Node, source: str, target: str, source_row: int) -> None:
+    """Transpose one matrix: rows of the result are columns that lie `source_row` bytes apart."""
+    size = node.dtype.itemsize
+    height, width = node.shape[-2:]  # the source has `width` rows of `height` dense elements
+    source_step, target_step = e.integer(source_row), e.integer(width * size)
+
+    def column(i: str, rows: int) -> None:
+        def block(j: str, columns: int) -> None:
+            there = e.offset(e.offset(source, j, source_step), i, str(size))
+            here = e.offset(e.offset(target, i, target_step), j, str(size))
+            _block(e, node, (there, source_step, columns), (here, target_step, rows))
+
+        _in_parts(e, width, block)
+
+    _in_parts(e, height, column)
+
+
+def _in_parts(e: KernelEmitter, total: int, body: Callable[[str, int], None]) -> None:
+    """`body` for parts of as many as there are lanes, then for the rest."""
+    whole, rest = divmod(total, e.lanes)
+    if whole == 1:
+        body("0", e.lanes)
+    elif whole:
+
+        def step(i: str, carried: list[Value]) -> Sequence[Value]:
+            body(i, e.lanes)
+            return carried
+
+        e.loop(e.integer(whole * e.lanes), e.lanes, [], step)
+    if rest:
+        body(e.integer(whole * e.lanes) if whole else "0", rest)
+
+
+def _block(
+    e: KernelEmitter, node: Node, source: tuple[str, str, int], target: tuple[str, str, int]
+) -> None:
+    """One block: load its rows, exchange halves in log2 steps, store its columns."""
+    at, step, count = source
+    rows = []
+    e.mask = e.first_lanes(str(target[2])) if target[2] < e.lanes else None
+    for i in range(e.lanes):
+        rows.append(e.load(at, node.dtype) if i < count else e.constant(0, node.dtype))
+        if i + 1 < count:
+            at = e.offset(at, "1", step)
+    e.mask = None
+    rows = transpose_registers(e, rows)
+    at, step, stored = target
+    e.mask = e.first_lanes(str(count)) if count < e.lanes else None
+    for i in range(stored):
+        e.store(rows[i], at)
+        if i + 1 < stored:
+            at = e.offset(at, "1", step)
+    e.mask = None
+
+
+def transpose_registers(e: Emitter, rows: list[Value]) -> list[Value]:
+    """The transposed square of as many vectors as they have lanes."""
+    n = e.lanes
+    half = n // 2
+    while half:
+        after = list(rows)
+        for i in range(n):
+            if not i & half:
+                a, b = rows[i], rows[i + half]
+                low = [k if not k & half else n + k - half for k in range(n)]
+                high = [k + half if not k & half else n + k for k in range(n)]
+                after[i], after[i + half] = _mix(e, a, b, low), _mix(e, a, b, high)
+        rows = after
+        half //= 2
+    return rows
+
+
+def _mix(e: Emitter, a: Value, b: Value, lanes: list[int]) -> Value:
+    kind = e.type_of(a.dtype)
+    pick = ", ".join(f"i32 {k}" for k in lanes)
+    return e.emit(
+        f"shufflevector {kind} {a.text}, {kind} {b.text}, <{len(lanes)} x i32> <{pick}>", a.dtype
+    )
+
+

@@ -1,0 +1,359 @@
+"""Fusion: which nodes are computed together, in one loop nest.
+
+Elementwise nodes join the loops of their inputs when they run over the same elements; a reduction
+swallows the loops that produce its input. A group never contains a value that depends on it through another
+group, so the groups can be put in an order. Moves are views and cost nothing; a copy is
+made only where no strides describe the result.
+"""
+
+from __future__ import annotations
+
+from ..errors import CompileError
+from ..shapes import Shape
+from . import graph as g
+from .graph import Graph, Node
+from .views import View, move, same_elements, squeeze, whole
+
+# A loop nest with more values than this spills registers more than it saves traffic.
+_MOST_NODES = 64
+
+
+class Group:
+    """Nodes that one kernel computes.
+
+    Attributes:
+        kind: "loops" (elementwise and reductions), "matmul", "gather", "scatter", "transpose".
+        domain: what the loops run over: a shape without axes of size 1.
+        reduced: for each axis of the domain, whether the group's reductions run over it; None while
+            there is no reduction.
+        nodes: in order.
+        copies: views that are copied into memory of their own under a node (see `Fusion.copy`).
+        stored: the nodes whose values other kernels, outputs or writes need.
+        before: bit set of the groups that must run earlier.
+        why: why nothing more joined, for `explain`.
+    """
+
+    __slots__ = (
+        "kind", "number", "domain", "reduced", "nodes", "stored", "before", "source", "why",
+    )  # fmt: skip
+
+    def __init__(self, kind: str, number: int, domain: Shape) -> None:
+        self.kind = kind
+        self.number = number
+        self.domain = domain
+        self.reduced: tuple[bool, ...] | None = None
+        self.nodes: list[Node] = []
+        self.stored: list[Node] = []
+        self.before = 0
+        self.source: View | None = None
+        self.why = ""
+
+    @property
+    def bit(self) -> int:
+        """This group as a bit set."""
+        return 1 << self.number
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.number}: {' '.join(node.op for node in self.nodes)}>"
+
+
+class Fusion:
+    """The groups of a graph.
+
+    Attributes:
+        groups: in an order in which they can run.
+        stored: id(node) -> node, for every value that lives in memory.
+        writes, outputs: as in the graph, with nodes whose memory holds nothing else.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.groups: list[Group] = []
+        self.stored: dict[int, Node] = {}
+        self._group_of: dict[int, Group] = {}
+        self._views: dict[int, View] = {}
+        self._inlined = single_uses(graph)
+        for node in graph.nodes:
+            if node.role == "op" and id(node) not in self._inlined:
+                self._place(node)
+        self._finish()
+
+    # -- reading values -------------------------------------------------------------------
+
+    def view(self, node: Node) -> View:
+        """How to read `node` from memory. What it is a view of has to be stored."""
+        found = self._views.get(id(node))
+        if found is None:
+            found = self._views[id(node)] = self._make_view(node)
+        return found
+
+    def _make_view(self, node: Node) -> View:
+        if node.kind != "movement":
+            return whole(node)
+        below = self.view(node.inputs[0])
+        return move(node, below) or self._copy(node, below, "loops")
+
+    def _copy(self, node: Node, below: View, kind: str) -> View:
+        """Store `node` on its own; `below` has the same elements in the same order."""
+        group = self._new_group(kind, squeeze(below.shape))
+        group.nodes.append(node)
+        group.source = below
+        group.why = "a copy: no strides describe this view"
+        self._store(below.base)
+        group.before |= self._closure(below.base)
+        self._group_of[id(node)] = group
+        self._store(node)
+        return whole(node)
+
+    def contiguous_last(self, node: Node) -> View:
+        """A view of `node` whose last axis lies densely; made by a transposing copy if need be."""
+        view = self.view(node)
+        if view.shape[-1] == 1 or view.strides[-1] == 1:
+            return view
+        key = -id(node)
+        if key not in self._views:
+            kind = "transpose" if view.strides[-2:-1] == (1,) else "loops"
+            self._views[key] = self._copy(twin(node), view, kind)
+        return self._views[key]
+
+    def own_value(self, group: Group, node: Node) -> Node | None:
+        """The node of `group` that computes the elements of `node` at the same position, if any."""
+        below = same_elements(node)
+        inside = self._group_of.get(id(below)) is group and below.kind == "elementwise"
+        return below if inside and squeeze(below.shape) == group.domain else None
+
+    # -- placing nodes --------------------------------------------------------------------
+
+    def _place(self, node: Node) -> None:
+        if node.kind in ("elementwise", "reduce"):
+            self._place_in_loops(node)
+        elif node.kind in ("matmul", "gather", "scatter"):
+            self._place_alone(node)
+        elif node.kind != "movement":
+            raise CompileError(
+                f"the compiler has no loops for ops of kind {node.kind!r}: {node.where()}"
+            )
+
+    def _place_alone(self, node: Node) -> None:
+        views = [self.view(x) for x in node.inputs]
+        if node.kind == "matmul":
+            views[1] = self.contiguous_last(node.inputs[1])
+        elif node.kind in ("gather", "scatter"):
+            views = [self._dense(x) for x in node.inputs]
+        group = self._new_group(node.kind, node.shape)
+        group.nodes.append(node)
+        group.why = f"{node.op} has a kernel of its own"
+        for view in views:
+            self._store(view.base)
+            group.before |= self._closure(view.base)
+        self._group_of[id(node)] = group
+        self._store(node)
+
+    def _dense(self, node: Node) -> View:
+        """A row-major view of `node`, by a copy if need be."""
+        view = self.view(node)
+        if view.strides == whole(Node("op", view.shape, node.dtype)).strides:
+            return view
+        key = -id(node)
+        if key not in self._views:
+            self._views[key] = self._copy(twin(node), view, "loops")
+        return self._views[key]
+
+    def dense(self, node: Node) -> View:
+        """The row-major view that the gather and scatter kernels read."""
+        return self._views.get(-id(node)) or self.view(node)
+
+    def _place_in_loops(self, root: Node) -> None:
+        """Place `root` with the tree of values that are used only in computing it."""
+        over = root.inputs[0].shape if root.kind == "reduce" else root.shape
+        domain = squeeze(over)
+        reduced = None
+        if root.kind == "reduce":
+            axes = root.attrs["axes"]
+            reduced = tuple(i in axes for i, n in enumerate(over) if n != 1)
+        tree = self._tree(root)
+        outside = self._outside(tree)
+        group = self._join(outside, root, domain, reduced, len(tree))
+        if reduced is not None:
+            group.reduced = reduced
+        for node in tree:
+            self._group_of[id(node)] = group
+        group.nodes += tree
+        for x in outside:
+            if self.own_value(group, x) is None:
+                view = self.view(x)
+                self._store(view.base)
+                group.before |= self._closure(view.base)
+        self._spread(group)
+
+    def _tree(self, root: Node) -> list[Node]:
+        """`root` and what was inlined below it, each after its inputs."""
+        order: list[Node] = []
+        stack = [(root, False)]
+        while stack:
+            node, ready = stack.pop()
+            if ready:
+                order.append(node)
+                continue
+            stack.append((node, True))
+            for x in reversed(node.inputs):
+                below = same_elements(x)
+                if id(below) in self._inlined:
+                    stack.append((below, False))
+        return order
+
+    def _outside(self, tree: list[Node]) -> list[Node]:
+        """What the nodes of a tree read that the tree does not compute."""
+        inside = {id(node) for node in tree}
+        return [
+            x for node in tree for x in node.inputs
+            if g.uniform(x) is None and id(same_elements(x)) not in inside
+        ]  # fmt: skip
+
+    def _join(
+        self, outside: list[Node], root: Node, domain: Shape, reduced: tuple[bool, ...] | None,
+        count: int,
+    ) -> Group:  # fmt: skip
+        """The latest group that the tree of `root` can join, or a new one."""
+        why = "nothing before it runs over the same elements"
+        for group in self._candidates(outside, root, domain):
+            refusal = self._refusal(group, outside, reduced, count)
+            if refusal is None:
+                return group
+            why = refusal
+        group = self._new_group("loops", domain)
+        group.why = why
+        return group
+
+    def _candidates(self, outside: list[Node], root: Node, domain: Shape) -> list[Group]:
+        """Groups over the same domain, the latest first: those that compute what the tree reads,
+        else those that read what it reads; for scalars, all groups."""
+        same = [x for x in self.groups if x.kind == "loops" and x.domain == domain]
+        if domain == ():
+            return same[::-1]
+        makers = {id(self._group_of.get(id(same_elements(x)))) for x in outside}
+        found = [x for x in same if id(x) in makers]
+        if not found:
+            size = root.inputs[0].size if root.kind == "reduce" else root.size
+            read = {id(self._base(x)) for x in outside if x.size == size}
+            found = [x for x in same if read & self._reads(x, size)]
+        return found[::-1]
+
+    def _reads(self, group: Group, size: int) -> set[int]:
+        return {
+            id(self._base(x)) for node in group.nodes for x in node.inputs if x.size == size
+        }
+
+    @staticmethod
+    def _base(node: Node) -> Node:
+        while node.kind == "movement":
+            node = node.inputs[0]
+        return node
+
+    def _refusal(
+        self, group: Group, outside: list[Node], reduced: tuple[bool, ...] | None, count: int
+    ) -> str | None:
+        """Why a tree cannot join `group`, or None if it can."""
+        if group.source is not None:
+            return "the group before it is a copy"
+        if len(group.nodes) + count > _MOST_NODES:
+            return f"the group before it has {len(group.nodes)} nodes"
+        if reduced is not None and group.reduced not in (None, reduced):
+            return "its reduction runs over other axes than the group's"
+        before = 0
+        for x in outside:
+            if self.own_value(group, x) is None:
+                before |= self._closure(self._base(x))
+        if before & group.bit:
+            return "it needs a value that the group before it has only when its loops are done"
+        return None
+
+    def _closure(self, base: Node) -> int:
+        """The groups that must have run for `base` to be in memory."""
+        group = self._group_of.get(id(base))
+        return 0 if group is None else group.bit | group.before
+
+    def _spread(self, group: Group) -> None:
+        """Tell the groups after `group` what must run before it."""
+        for other in self.groups:
+            if other.before & group.bit:
+                other.before |= group.before
+
+    def _new_group(self, kind: str, domain: Shape) -> Group:
+        group = Group(kind, len(self.groups), domain)
+        self.groups.append(group)
+        return group
+
+    def _store(self, node: Node) -> None:
+        self.stored.setdefault(id(node), node)
+
+    # -- the end --------------------------------------------------------------------------
+
+    def _own(self, node: Node, taken: set[int]) -> Node:
+        """The node in whose memory the value of `node` lies, and nothing else: by a copy if need be."""
+        view = self.view(node)
+        base = view.base
+        dense = base.role == "op" and base.size == node.size and same_elements(node) is base
+        if not dense or id(base) in taken:
+            base = self._copy(twin(node), view, "loops").base
+        taken.add(id(base))
+        self._store(base)
+        return base
+
+    def _finish(self) -> None:
+        """Give what leaves the graph memory of its own, and put the groups in order."""
+        taken: set[int] = set()
+        self.writes = [(number, self._own(node, taken)) for number, node in self.graph.writes]
+        self.outputs = [self._own(node, taken) for node in self.graph.outputs]
+        for group in self.groups:
+            group.stored = [node for node in group.nodes if id(node) in self.stored]
+        done = 0
+        order: list[Group] = []
+        waiting = self.groups
+        while waiting:
+            ready = [x for x in waiting if not x.before & ~done]
+            if not ready:
+                raise CompileError(f"fusion made a cycle among {waiting}")
+            for group in ready:
+                done |= group.bit
+            order += ready
+            waiting = [x for x in waiting if not done & x.bit]
+        self.groups = [x for x in order if x.stored]
+
+
+def single_uses(graph: Graph) -> set[int]:
+    """The ids of elementwise nodes that are used once, by an elementwise node or a reduction that
+    runs over the same elements. Such a node can always be computed where it is used."""
+    users: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        if node.kind == "movement" and same_elements(node) is not node:
+            continue  # transparent: its own users count
+        for x in node.inputs:
+            users.setdefault(id(same_elements(x)), []).append(node)
+    leaving = {id(same_elements(x)) for x in graph.outputs}
+    leaving |= {id(same_elements(x)) for _, x in graph.writes}
+    inlined = set()
+    for node in graph.nodes:
+        found = users.get(id(node), [])
+        if node.kind == "elementwise" and len(found) == 1 and id(node) not in leaving:
+            over = found[0].inputs[0] if found[0].kind == "reduce" else found[0]
+            if found[0].kind in ("elementwise", "reduce"):
+                if squeeze(over.shape) == squeeze(node.shape):
+                    inlined.add(id(node))
+    return inlined
+
+
+def twin(node: Node) -> Node:
+    """A second node for the same value, to hold a copy of it."""
+    return Node(
+        "op", node.shape, node.dtype, primitive=node.primitive, inputs=node.inputs,
+        attrs=node.attrs, source=node.source, layer=node.layer,
+    )  # fmt: skip
+
+
+def fuse(graph: Graph) -> Fusion:
+    """Group the nodes of `graph` into kernels."""
+    return Fusion(graph)
+
+
+__all__ = ["Fusion", "Group", "fuse"]

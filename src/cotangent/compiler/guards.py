@@ -1,0 +1,145 @@
+"""Guards: whether a compiled step still means what the Python function means.
+
+Layers and optimizers bump ``EPOCH.structure`` when an attribute changes; lists, dicts and plain objects
+cannot, so their parts are compared at every call. What is compared is the structure: which objects and
+which variables, the modes, and plain settings by value.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from ..tensors import Variable
+from ..variables import children, holds_variables, walk
+
+_BY_VALUE = (bool, int, float, complex, str, bytes, type(None))
+
+
+class Guard:
+    """What a traced function depended on besides its arguments.
+
+    Attributes:
+        roots: layers, models and optimizers that took part.
+        loose: containers below them that do not announce changes, with their parts.
+    """
+
+    __slots__ = ("roots", "loose", "_facts")
+
+    def __init__(self, roots: list[Any]) -> None:
+        self.roots = roots
+        self._facts = _facts(roots)
+        self.loose = [(item, _parts(item)) for root in roots for item in _loose(root)]
+
+    def holds(self) -> bool:
+        """Whether everything is as it was; looks at all of it."""
+        return _same(self._facts, _facts(self.roots))
+
+    def loose_parts_hold(self) -> bool:
+        """Whether the containers that announce nothing are as they were."""
+        return all(_same(parts, _parts(item)) for item, parts in self.loose)
+
+
+def _same(before: list[Any], now: list[Any]) -> bool:
+    if len(before) != len(now):
+        return False
+    for a, b in zip(before, now, strict=True):
+        if a is not b and not (type(a) is type(b) and isinstance(a, _BY_VALUE) and a == b):
+            return False
+    return True
+
+
+def _facts(roots: list[Any]) -> list[Any]:
+    """The objects and settings below `roots`, as a flat list."""
+    facts: list[Any] = []
+    for root in roots:
+        if getattr(root, "settings_are_inputs", False):
+            facts.append(root)
+            facts += _settings(root)
+            continue
+        for _, item in walk(root):
+            facts.append(item)
+            if isinstance(item, Variable):
+                facts.append(item.requires_grad)
+            else:
+                facts += _parts(item)
+    return facts
+
+
+def _settings(root: Any) -> list[Any]:
+    """The settings of an object whose numbers are inputs of the program: whether each is 0, which may
+    decide what is computed, but not its value."""
+    found: list[Any] = []
+    for name, value in vars(root).items():
+        if not name.startswith("_"):
+            for part in value if isinstance(value, tuple) else (value,):
+                found += (name, bool(part) if type(part) in (int, float) else part)
+    return found
+
+
+def _parts(item: Any) -> list[Any]:
+    """Names and values of the parts of a container."""
+    found: list[Any] = []
+    for name, part in children(item):
+        found += (name, part)
+    return found
+
+
+def _loose(root: Any) -> Iterator[Any]:
+    if getattr(root, "settings_are_inputs", False):
+        return
+    for _, item in walk(root):
+        if not isinstance(item, Variable) and not getattr(item, "announces_changes", False):
+            yield item
+
+
+def captured(function: Any) -> list[Any]:
+    """The models that a function reaches by its closure, its globals, its object or its defaults.
+
+    Functions that it refers to are looked through too.
+    """
+    found: list[Any] = []
+    seen: set[int] = set()
+    stack = [function]
+    while stack:
+        item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, types.MethodType):
+            stack += [item.__self__, item.__func__]
+        elif isinstance(item, types.FunctionType):
+            if not (item.__module__ or "").startswith("cotangent."):
+                stack += _referred(item)
+        elif hasattr(item, "__wrapped__"):
+            stack.append(item.__wrapped__)
+        elif not isinstance(item, Variable) and not _is_foreign(item) and holds_variables(item):
+            found.append(item)
+    return found
+
+
+def _is_foreign(item: Any) -> bool:
+    return isinstance(item, (types.ModuleType, type)) or callable(item) and not hasattr(
+        item, "__dict__"
+    )
+
+
+def _referred(function: types.FunctionType) -> list[Any]:
+    """What the names in a function refer to."""
+    cells = []
+    for cell in function.__closure__ or ():
+        try:
+            cells.append(cell.cell_contents)
+        except ValueError:
+            continue  # not yet assigned
+    names = set(_names(function.__code__))
+    in_globals = [value for name, value in function.__globals__.items() if name in names]
+    return [*cells, *in_globals, *(function.__defaults__ or ())]
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)

@@ -1,0 +1,256 @@
+"""The memory plan: which kernels run when, and where every value lives.
+
+A step has two phases. Kernels that write variables are put into the second, the commit, if nothing needs
+their results any more and they cannot fail; they then work in place. All other new values
+of variables are computed aside and copied at the end. Temporary values share one arena by their lifetimes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..shapes import contiguous_strides
+from . import graph as g
+from .codegen.kernel import Kernel, KernelEmitter, lanes_for
+from .codegen.loops import emit_loops
+from .codegen.matmul import Tile, emit_matmul
+from .codegen.moves import emit_gather, emit_scatter, emit_transpose
+from .fuse import Fusion, Group
+from .graph import Node
+from .views import squeeze
+
+ALIGNMENT = 64
+
+
+class Place(NamedTuple):
+    """Where a value lives.
+
+    Attributes:
+        kind: "arena", "argument", "variable", "constant", "host" or "output".
+        number: the byte offset in the arena; else which one.
+    """
+
+    kind: str
+    number: int
+
+
+class Plan(NamedTuple):
+    """What a program needs to run.
+
+    Attributes:
+        kernels: in order.
+        computing: how many of them come before the status is looked at; the rest commit.
+        groups: the group of each kernel; None for the copies into variables.
+        places: id(node) -> where it lives.
+        constants: arrays, by number.
+        arena: size of the arena in bytes.
+        written: numbers of the variables that are written.
+        keep: the nodes, so that their ids stay theirs.
+    """
+
+    kernels: list[Kernel]
+    computing: int
+    groups: list[Group | None]
+    places: dict[int, Place]
+    constants: list[Node]
+    arena: int
+    written: tuple[int, ...]
+    keep: list[Node]
+
+
+def plan(fusion: Fusion, tile: Tile) -> Plan:
+    """Order the kernels of `fusion` and give every value a place."""
+    commits = _commits(fusion)
+    ahead = [x for x in fusion.groups if x not in commits]
+    kernels: list[tuple[Kernel, Group | None]] = []
+    for group in [*ahead, *commits]:
+        kernel = _emit(fusion, group, tile)
+        if kernel is not None:
+            kernels.append((kernel, group))
+    computing = sum(group not in commits for _, group in kernels)
+    committed = {id(node) for group in commits for node in group.stored}
+    pairs = [(number, node) for number, node in fusion.writes if id(node) not in committed]
+    for kernel in _copies(fusion, pairs):
+        kernels.append((kernel, None))
+    places, constants = _fixed_places(fusion, committed)
+    arena = _assign(fusion, [kernel for kernel, _ in kernels], places)
+    return Plan(
+        [kernel for kernel, _ in kernels], computing, [group for _, group in kernels], places,
+        constants, arena, tuple(number for number, _ in fusion.writes),
+        [*fusion.stored.values(), *fusion.graph.nodes],
+    )  # fmt: skip
+
+
+def _emit(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
+    if group.kind == "loops":
+        return emit_loops(fusion, group)
+    if group.kind == "matmul":
+        return emit_matmul(fusion, group, tile)
+    if group.kind == "gather":
+        return emit_gather(fusion, group)
+    if group.kind == "scatter":
+        return emit_scatter(fusion, group)
+    return emit_transpose(fusion, group)
+
+
+# -- the two phases ---------------------------------------------------------------------------
+
+
+def _commits(fusion: Fusion) -> list[Group]:
+    """The groups that can write variables in place, in an order in which that is safe.
+
+    Such a group stores nothing but new values of variables, which no other kernel reads; it has no
+    checks; and it reads the old values only where it writes the new ones. A group that reads a
+    variable which another one writes goes first.
+    """
+    writes = {id(node): number for number, node in fusion.writes}
+    readers = _variable_readers(fusion)
+    chosen = []
+    for group in fusion.groups:
+        if group.kind != "loops" or not all(id(node) in writes for node in group.stored):
+            continue
+        numbers = {writes[id(node)] for node in group.stored}
+        if _reads_in_place(fusion, group, numbers) and not _is_checking(group):
+            if not any(other.before & group.bit for other in fusion.groups):
+                chosen.append(group)
+    return _ordered(chosen, writes, readers)
+
+
+def _is_checking(group: Group) -> bool:
+    return any(node.op == "check_index" for node in group.nodes)
+
+
+def _reads_in_place(fusion: Fusion, group: Group, numbers: set[int]) -> bool:
+    """Whether the group reads the variables in `numbers` only at the elements it writes."""
+    if any(node.kind == "reduce" for node in group.nodes):
+        return False
+    dense = contiguous_strides(group.domain)
+    views = [group.source] if group.source is not None else [
+        fusion.view(x) for node in group.nodes for x in node.inputs
+        if g.uniform(x) is None and fusion.own_value(group, x) is None
+    ]  # fmt: skip
+    for view in views:
+        if view.base.role == g.VARIABLE and view.base.payload in numbers:
+            strides = tuple(s for s, n in zip(view.strides, view.shape, strict=True) if n != 1)
+            if squeeze(view.shape) != group.domain or strides != dense:
+                return False
+    return True
+
+
+def _variable_readers(fusion: Fusion) -> dict[int, set[int]]:
+    """Group number -> the numbers of the variables that it reads."""
+    found: dict[int, set[int]] = {}
+    for group in fusion.groups:
+        views = [group.source] if group.source is not None else [
+            fusion.view(x) for node in group.nodes for x in node.inputs
+            if g.uniform(x) is None and fusion.own_value(group, x) is None
+        ]  # fmt: skip
+        found[group.number] = {v.base.payload for v in views if v.base.role == g.VARIABLE}
+    return found
+
+
+def _ordered(
+    chosen: list[Group], writes: dict[int, int], readers: dict[int, set[int]]
+) -> list[Group]:
+    """`chosen` with readers of a variable before its writer; groups in a cycle are left out."""
+    waiting, order = list(chosen), []
+    while waiting:
+        ready = [x for x in waiting if not _overwrites(x, waiting, writes, readers)]
+        if not ready:
+            waiting.pop()  # it will be computed aside
+            continue
+        order.append(ready[0])
+        waiting.remove(ready[0])
+    return order
+
+
+def _overwrites(
+    group: Group, others: list[Group], writes: dict[int, int], readers: dict[int, set[int]]
+) -> bool:
+    numbers = {writes[id(node)] for node in group.stored}
+    return any(readers[x.number] & numbers for x in others if x is not group)
+
+
+def _copies(fusion: Fusion, pairs: list[tuple[int, Node]]) -> list[Kernel]:
+    """Kernels that copy new values into variables: one for all scalars, one for each array."""
+    scalars = [pair for pair in pairs if pair[1].size == 1]
+    arrays = [pair for pair in pairs if pair[1].size > 1]
+    batches = ([scalars] if scalars else []) + [[pair] for pair in arrays]
+    return [_copy_kernel(fusion, batch) for batch in batches]
+
+
+def _copy_kernel(fusion: Fusion, batch: list[tuple[int, Node]]) -> Kernel:
+    size = batch[0][1].size
+    e = KernelEmitter(1 if size == 1 else lanes_for([node.dtype for _, node in batch]))
+    moved = 0
+    for number, node in batch:
+        source, target = e.address(node), e.address(fusion.graph.variables[number])
+        width = str(node.dtype.itemsize)
+        moved += 2 * node.size * node.dtype.itemsize
+        if size == 1:
+            e.store(e.load_one(source, node.dtype), target)
+            continue
+        e.vector_loop(
+            size, [],
+            lambda j, held, s=source, t=target, w=width, d=node.dtype: (  # type: ignore[misc]
+                e.store(e.load(e.offset(s, j, w), d), e.offset(t, j, w)) or held
+            ),
+        )  # fmt: skip
+    return e.finish(0, moved)
+
+
+# -- places -----------------------------------------------------------------------------------
+
+
+def _fixed_places(fusion: Fusion, committed: set[int]) -> tuple[dict[int, Place], list[Node]]:
+    """Places outside of the arena, and the constants that need memory."""
+    graph = fusion.graph
+    places: dict[int, Place] = {}
+    for kind, leaves in (
+        ("argument", graph.arguments), ("variable", graph.variables), ("host", graph.hosts),
+    ):  # fmt: skip
+        for node in leaves:
+            places[id(node)] = Place(kind, node.payload)
+    constants = [node for node in fusion.stored.values() if node.role == g.CONSTANT]
+    for number, node in enumerate(constants):
+        places[id(node)] = Place("constant", number)
+    for number, node in enumerate(fusion.outputs):
+        places[id(node)] = Place("output", number)
+    for number, node in fusion.writes:
+        if id(node) in committed:
+            places[id(node)] = Place("variable", number)
+    return places, constants
+
+
+def _assign(fusion: Fusion, kernels: list[Kernel], places: dict[int, Place]) -> int:
+    """Give the remaining values offsets in the arena by their lifetimes; the arena's size."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    nodes: dict[int, Node] = {}
+    for at, kernel in enumerate(kernels):
+        for slot in kernel.slots:
+            if slot.node is not None and id(slot.node) not in places:
+                nodes[id(slot.node)] = slot.node
+                first.setdefault(id(slot.node), at)
+                last[id(slot.node)] = at
+    live: list[tuple[int, int, int]] = []  # (start, stop, last use)
+    size = 0
+    for key, node in nodes.items():
+        live = [block for block in live if block[2] >= first[key]]
+        need = -(-max(node.size * node.dtype.itemsize, 1) // ALIGNMENT) * ALIGNMENT
+        start = _gap(live, need)
+        live.append((start, start + need, last[key]))
+        live.sort()
+        places[key] = Place("arena", start)
+        size = max(size, start + need)
+    return size
+
+
+def _gap(live: list[tuple[int, int, int]], need: int) -> int:
+    """The first room for `need` bytes between blocks, which are in order."""
+    at = 0
+    for start, stop, _ in live:
+        if start - at >= need:
+            return at
+        at = max(at, stop)
+    return at

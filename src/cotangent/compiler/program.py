@@ -1,0 +1,379 @@
+"""Programs: a plan bound to memory, ready to be called.
+
+A program is a table of 8-byte slots that the kernels read, and the driver that goes through it. Addresses
+that can change (variables, arguments, results, the arena) are written into the table when they do.
+One integer, the epoch, tells whether anything did.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..config import EPOCH
+from ..dtypes import DType
+from ..tensors import Variable
+from .codegen.driver import FIELDS
+from .graph import Graph
+from .memory import ALIGNMENT, Plan
+
+# Inputs and results up to this size are copied; for larger ones their address is passed.
+_SMALL = 16384
+# A native loop comes back to Python about this often, for signals.
+_SECONDS_PER_TURN = 0.02
+
+_RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+
+Array = np.ndarray[Any, Any]
+
+
+class Failed(Exception):
+    """A kernel reported a bad index; nothing of that iteration was committed.
+
+    Attributes:
+        iteration: the number of the iteration, of a loop.
+        values: what the written variables held then, for a diagnosis; None if they still do.
+    """
+
+    def __init__(self, iteration: int, values: list[Any] | None = None) -> None:
+        super().__init__(iteration)
+        self.iteration = iteration
+        self.values = values
+
+
+class _Arena:
+    """The memory for temporaries, shared by all programs, which run one at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._memory = np.empty(0, np.uint8)
+        self.base = 0
+
+    def require(self, size: int) -> None:
+        """Grow to `size` bytes; programs notice by the epoch."""
+        if size + ALIGNMENT > self._memory.size:
+            self._memory = np.empty(max(size + ALIGNMENT, 2 * self._memory.size), np.uint8)
+            self.base = -(-address_of(self._memory) // ALIGNMENT) * ALIGNMENT
+            EPOCH.bump()
+
+
+ARENA = _Arena()
+
+
+def address_of(array: Array) -> int:
+    """The address of the first element."""
+    return int(array.__array_interface__["data"][0])
+
+
+def _dense(array: Any, dtype: DType) -> Array:
+    """`array` as kernels read it: row-major, aligned, of `dtype`; a copy only if it is not."""
+    return array if _is_dense(array, dtype) else np.array(array, dtype, order="C")
+
+
+def _is_dense(array: Any, dtype: DType) -> bool:
+    return (
+        type(array) is np.ndarray
+        and array.dtype == dtype
+        and array.dtype.isnative
+        and array.flags.c_contiguous
+        and array.flags.aligned
+    )
+
+
+class Program:
+    """A compiled step.
+
+    Attributes:
+        variables: the captured variables, in the order of the graph.
+        arguments, outputs: (shape, dtype) of each.
+        epoch: the epoch at which the addresses were right.
+    """
+
+    def __init__(
+        self, graph: Graph, plan: Plan, variables: Sequence[Variable],
+        host_functions: Sequence[Any], functions: dict[str, int],
+    ) -> None:  # fmt: skip
+        self.variables = tuple(variables)
+        self.written = plan.written
+        self.arguments = [(node.shape, node.dtype) for node in graph.arguments]
+        self.outputs = [(node.shape, node.dtype) for node in graph.outputs]
+        self.kernel_count = len(plan.kernels)
+        self.arena_size = plan.arena
+        self.epoch = -1
+        self._host_functions = tuple(host_functions)
+        self._varying = [i for i, host in enumerate(host_functions) if host.varying]
+        self._hosts = np.zeros(max(len(graph.hosts), 1), np.int64)
+        self._host_views = [
+            np.ndarray((), node.dtype, buffer=self._hosts, offset=8 * i)
+            for i, node in enumerate(graph.hosts)
+        ]
+        self._constants = [node.payload for node in plan.constants]
+        self._held: list[Array] = []
+        self._structure = -1
+        self._looping = False
+        self._bound = [_buffer(shape, dtype) for shape, dtype in self.arguments]
+        self._results = [_buffer(shape, dtype) for shape, dtype in self.outputs]
+        self._plain = all(b is not None for b in [*self._bound, *self._results])
+        self._lay_out(plan, functions)
+
+    # -- the table ------------------------------------------------------------------------
+
+    def _lay_out(self, plan: Plan, functions: dict[str, int]) -> None:
+        """Write the table, and note where the addresses are that can change."""
+        places: dict[tuple[str, int], list[int]] = {}
+        arena: list[tuple[int, int]] = []
+        words: list[int] = []
+        starts = []
+        for kernel in plan.kernels:
+            starts.append(len(words))
+            for slot in kernel.slots:
+                if slot.kind == "address" and slot.node is not None:
+                    place = plan.places[id(slot.node)]
+                    if place.kind == "arena":
+                        arena.append((len(words), place.number))
+                    else:
+                        places.setdefault(tuple(place), []).append(len(words))  # type: ignore[arg-type]
+                    words.append(0)
+                elif slot.kind == "status":
+                    places.setdefault(("status", 0), []).append(len(words))
+                    words.append(0)
+                else:
+                    words.append(_word(slot.value))
+        self._table = np.array([*words, 0], np.int64)
+        base = address_of(self._table)
+        self._status = np.zeros(1, np.int64)
+        self._entries = np.array(
+            [v for k, s in zip(plan.kernels, starts, strict=True)
+             for v in (functions[k.name], base + 8 * s)] or [0], np.int64,
+        )  # fmt: skip
+        self._arena_slots = np.array([at for at, _ in arena], np.int64)
+        self._arena_offsets = np.array([offset for _, offset in arena], np.int64)
+        self._places = places
+        self._moves = np.zeros(2, np.int64)
+        self._header = np.zeros(len(FIELDS), np.int64)
+        self._header[:] = [
+            address_of(self._entries), plan.computing, self.kernel_count,
+            address_of(self._status), 0, 0,
+        ]  # fmt: skip
+        self._header_address = address_of(self._header)
+        self._run = _RUN(functions["run"])
+        self._set("status", 0, address_of(self._status))
+        for i, array in enumerate(self._constants):
+            self._set("constant", i, address_of(array))
+        self._point_at_own()
+
+    def _set(self, kind: str, number: int, address: int) -> None:
+        """Write an address into every slot of a place."""
+        for at in self._places.get((kind, number), ()):
+            self._table[at] = address
+
+    def _point_at_own(self) -> None:
+        """Let arguments and results be the program's own small buffers."""
+        for kind, arrays in (("argument", self._bound), ("output", self._results)):
+            for i, array in enumerate(arrays):
+                if array is not None:
+                    self._set(kind, i, address_of(array))
+        for i in range(len(self._host_views)):
+            self._set("host", i, address_of(self._hosts) + 8 * i)
+        self._header[4:] = 0
+        self._looping = False
+
+    def refresh(self) -> None:
+        """Bring addresses and host scalars up to date; give what is written memory of its own."""
+        ARENA.require(self.arena_size)
+        self._table[self._arena_slots] = ARENA.base + self._arena_offsets
+        held = []
+        for number, variable in enumerate(self.variables):
+            array = variable.peek()
+            dense = _is_dense(array, variable.dtype)
+            if number in self.written and not (variable.private and dense):
+                array = np.array(array, variable.dtype, order="C")
+                variable.claim(array)
+            elif not dense:
+                array = np.array(array, variable.dtype, order="C")
+            held.append(array)
+            self._set("variable", number, address_of(array))
+        self._held = held
+        if self._structure != EPOCH.structure:
+            for view, host in zip(self._host_views, self._host_functions, strict=True):
+                view[...] = host.value()
+            self._structure = EPOCH.structure
+        self.epoch = EPOCH.value
+
+    # -- calls ----------------------------------------------------------------------------
+
+    def call(self, inputs: Sequence[Any]) -> list[Array]:
+        """Run once. Raises `Failed` if an index was bad; then nothing has changed."""
+        with ARENA.lock:
+            if self.epoch != EPOCH.value:
+                self.refresh()
+            if self._looping:
+                self._point_at_own()
+            for i in self._varying:
+                self._host_views[i][...] = self._host_functions[i].value()
+            if self._plain:
+                for bound, array in zip(self._bound, inputs, strict=True):
+                    bound[...] = array
+                if not self._run(self._header_address, 1):
+                    raise Failed(0)
+                return [result.copy() for result in self._results]
+            return self._call_large(inputs)
+
+    def _call_large(self, inputs: Sequence[Any]) -> list[Array]:
+        """Run once, passing large arguments and results by address."""
+        keep = []
+        for i, array in enumerate(inputs):
+            bound = self._bound[i]
+            if bound is not None:
+                bound[...] = array
+            else:
+                dense = _dense(array, self.arguments[i][1])
+                keep.append(dense)
+                self._set("argument", i, address_of(dense))
+        large = {}
+        for i, result in enumerate(self._results):
+            if result is None:
+                large[i] = np.empty(*self.outputs[i])
+                self._set("output", i, address_of(large[i]))
+        if not self._run(self._header_address, 1):
+            raise Failed(0)
+        return [
+            large[i] if result is None else result.copy()
+            for i, result in enumerate(self._results)
+        ]
+
+    def loop(self, stacked: Sequence[Any], times: int) -> list[Array]:
+        """Run `times` times, on the leading slices of `stacked`.
+
+        Raises `Failed` with the number of the iteration whose index was bad; all variables then have
+        the values from before the loop, and that iteration's inputs can be run again op by op.
+        """
+        inputs = [_dense(x, dtype) for x, (_, dtype) in zip(stacked, self.arguments, strict=True)]
+        results = [np.empty((times, *shape), dtype) for shape, dtype in self.outputs]
+        with ARENA.lock:
+            if self.epoch != EPOCH.value:
+                self.refresh()
+            before = [(self._held[n], self._held[n].copy()) for n in self.written]
+            hosts = self._hosts_ahead(times)
+            self._point_at_slices(inputs, results, hosts)
+            done = self._run_turns(times)
+            if done < times:
+                raise _failed_in_loop(done, before)
+        return results
+
+    def _hosts_ahead(self, times: int) -> dict[int, Array]:
+        """The values of the varying host scalars in each iteration of a loop."""
+        ahead = {}
+        for i in self._varying:
+            host = self._host_functions[i]
+            row = np.empty(times, self._host_views[i].dtype)
+            row[:] = [host.value(k) for k in range(times)]
+            ahead[i] = row
+        return ahead
+
+    def _point_at_slices(
+        self, inputs: Sequence[Array], results: Sequence[Array], hosts: dict[int, Array]
+    ) -> None:
+        """Let the driver step through `inputs`, `results` and `hosts`, a slice an iteration."""
+        moves = []
+        base = address_of(self._table)
+        rows = {"argument": enumerate(inputs), "output": enumerate(results), "host": hosts.items()}
+        for kind, arrays in rows.items():
+            for i, array in arrays:
+                step = array.nbytes // max(array.shape[0], 1)
+                self._set(kind, i, address_of(array))
+                slots = self._places.get((kind, i), [])
+                moves += [(base + 8 * at, step) for at in slots]
+        self._moves = np.array(moves or [(0, 0)], np.int64)
+        self._header[4:] = address_of(self._moves), len(moves)
+        self._looping = True
+
+    def _run_turns(self, times: int) -> int:
+        """Run in turns of some milliseconds, so that Ctrl-C is seen in between."""
+        done, turn = 0, 1
+        while done < times:
+            turn = min(turn, times - done)
+            start = time.perf_counter()
+            ran = self._run(self._header_address, turn)
+            done += ran
+            if ran < turn:
+                break
+            spent = time.perf_counter() - start
+            turn = max(1, min(4 * turn, int(turn * _SECONDS_PER_TURN / max(spent, 1e-9))))
+        return done
+
+
+def _failed_in_loop(done: int, before: Sequence[tuple[Array, Array]]) -> Failed:
+    """The failure, with the values at its iteration kept for the diagnosis, and the loop undone."""
+    failure = Failed(done, [array.copy() for array, _ in before])
+    for array, old in before:
+        array[...] = old
+    return failure
+
+
+def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
+    """A program's own memory for a small argument or result; None for a large one."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return np.empty(shape, dtype) if size <= _SMALL else None
+
+
+def _word(value: Any) -> int:
+    """A slot's integer, or the bits of a literal."""
+    if isinstance(value, int):
+        return value
+    raw = np.asarray(value).tobytes().ljust(8, b"\0")
+    return int(struct.unpack("<q", raw)[0])
+
+
+class Interpreted:
+    """A traced step that runs op by op: where no machine code can be made, and as its definition."""
+
+    def __init__(
+        self, graph: Graph, variables: Sequence[Variable],
+        host_functions: Sequence[Any],
+    ) -> None:  # fmt: skip
+        self.graph = graph
+        self.variables = tuple(variables)
+        self.written = tuple(number for number, _ in graph.writes)
+        self._host_functions = tuple(host_functions)
+        self.arguments = [(node.shape, node.dtype) for node in graph.arguments]
+        self.outputs = [(node.shape, node.dtype) for node in graph.outputs]
+
+    def call(self, inputs: Sequence[Any]) -> list[Array]:
+        """Run once; variables change only if all of it succeeds."""
+        arrays = [
+            np.asarray(x, dtype) for x, (_, dtype) in zip(inputs, self.arguments, strict=True)
+        ]
+        hosts = [
+            np.asarray(host.value(), node.dtype)
+            for host, node in zip(self._host_functions, self.graph.hosts, strict=True)
+        ]
+        variables = [v.peek() for v in self.variables]
+        outputs, new = self.graph.run(arrays, variables, hosts)
+        for number, value in zip(self.written, new, strict=True):
+            self.variables[number].claim(value)
+        return outputs
+
+    def loop(self, stacked: Sequence[Any], times: int) -> list[Array]:
+        """Run on each leading slice."""
+        before = [self.variables[n].peek() for n in self.written]
+        rows = []
+        try:
+            for i in range(times):
+                rows.append(self.call([array[i] for array in stacked]))
+        except Exception as error:
+            for number, array in zip(self.written, before, strict=True):
+                self.variables[number].claim(array)
+            error.add_note(f"in iteration {len(rows)} of the loop")
+            raise
+        columns = list(zip(*rows, strict=True)) or [()] * len(self.outputs)
+        return [
+            np.array(column, dtype).reshape((times, *shape))
+            for column, (shape, dtype) in zip(columns, self.outputs, strict=True)
+        ]

@@ -1,0 +1,248 @@
+"""Simplification: constants, algebra, common subexpressions, dead code.
+
+One pass over the nodes in order. Every node is rebuilt on simplified inputs, run through the table of
+rules until none applies, and then looked up among the equal nodes before it. Dead code goes because a
+graph holds only what its outputs and writes need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..ops import broadcast_to, matmul, mul_no_nan, multiply, negative, permute_dims, reshape
+from . import graph as g
+from .graph import Graph, Node
+
+# Larger results are not folded: they would be kept as constants, computed or not.
+_MOST_FOLDED = 4096
+
+Rule = Callable[[Node], Node | None]
+RULES: list[Rule] = []
+
+
+def rule(function: Rule) -> Rule:
+    """Enter a rule: it gets a node, and returns what to put in its place, or None."""
+    RULES.append(function)
+    return function
+
+
+def simplify(graph: Graph) -> Graph:
+    """An equal graph with less in it."""
+    return _rewrite(_transpose_products(_rewrite(graph)))
+
+
+def _transpose_products(graph: Graph) -> Graph:
+    """(a @ b) transposed, and used in no other way, is b transposed @ a transposed: no copy."""
+    users: dict[int, int] = {}
+    for node in graph.nodes:
+        for x in node.inputs:
+            users[id(x)] = users.get(id(x), 0) + 1
+    for node in [*graph.outputs, *(x for _, x in graph.writes)]:
+        users[id(node)] = users.get(id(node), 0) + 2
+    swapped: dict[int, Node] = {}
+    for node in graph.nodes:
+        product = node.inputs[0] if node.inputs else node
+        rank = len(node.shape)
+        if (
+            node.primitive is permute_dims
+            and product.primitive is matmul
+            and users[id(product)] == 1
+            and node.attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2)
+        ):
+            sides = [_swap(x, node) for x in reversed(product.inputs)]
+            swapped[id(node)] = g.apply(matmul, sides, {}, product)
+    return _replace(graph, swapped) if swapped else graph
+
+
+def _swap(x: Node, like: Node) -> Node:
+    rank = len(x.shape)
+    return g.apply(permute_dims, (x,), {"axes": (*range(rank - 2), rank - 1, rank - 2)}, like)
+
+
+def _replace(graph: Graph, replaced: dict[int, Node]) -> Graph:
+    """The graph with some nodes replaced by others on the same inputs."""
+    new: dict[int, Node] = {}
+
+    def renewed(node: Node) -> Node:
+        inputs = tuple([new.get(id(x)) or renewed(x) for x in node.inputs])
+        return _on(node, inputs)
+
+    for node in graph.nodes:
+        new[id(node)] = renewed(replaced.get(id(node), node))
+    return _with(graph, new)
+
+
+def _on(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """`node` on other inputs; itself if they are the same."""
+    if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
+        return node
+    return Node(
+        "op", node.shape, node.dtype, primitive=node.primitive, inputs=inputs,
+        attrs=node.attrs, source=node.source, layer=node.layer,
+    )  # fmt: skip
+
+
+def _with(graph: Graph, new: dict[int, Node]) -> Graph:
+    """The graph whose outputs and writes are the new nodes of the old ones."""
+    return Graph(
+        graph.arguments, graph.variables, graph.hosts, [new[id(n)] for n in graph.outputs],
+        [(number, new[id(n)]) for number, n in graph.writes],
+    )  # fmt: skip
+
+
+def _rewrite(graph: Graph) -> Graph:
+    """Every rule wherever it applies, and equal nodes made one."""
+    new: dict[int, Node] = {}
+    known: dict[Any, Node] = {}
+    for node in graph.nodes:
+        inputs = tuple([new[id(x)] for x in node.inputs])
+        new[id(node)] = _settle(_on(node, inputs), known)
+    return _with(graph, new)
+
+
+def _settle(node: Node, known: dict[Any, Node]) -> Node:
+    """The first equal node before this one, once no rule applies."""
+    while node.role == "op":
+        better = next((b for b in (r(node) for r in RULES) if b is not None), None)
+        if better is None:
+            break
+        if id(better) in known:
+            return better
+        node = better
+    key = _key(node)
+    found = known.get(key)
+    if found is None:
+        known[key] = known[id(node)] = found = node
+    return found
+
+
+def _key(node: Node) -> Any:
+    """What makes two nodes equal."""
+    if node.role == "op":
+        attrs = tuple(node.attrs.items())
+        return (id(node.primitive), tuple([id(x) for x in node.inputs]), attrs)
+    if node.role == g.CONSTANT:
+        value = g.uniform(node)
+        if value is not None:
+            return (g.CONSTANT, node.shape, node.dtype.char, value.tobytes())
+        return (g.CONSTANT, id(node.payload))
+    return (node.role, node.payload)
+
+
+# -- the rules --------------------------------------------------------------------------------
+
+
+@rule
+def fold_constants(node: Node) -> Node | None:
+    """An op on constants alone is its value."""
+    if any(x.role != g.CONSTANT for x in node.inputs) or not node.inputs:
+        return None
+    if node.size > _MOST_FOLDED and node.op != "broadcast_to":
+        return None
+    if node.op == "broadcast_to":
+        return g.constant(np.broadcast_to(node.inputs[0].payload, node.shape), node)
+    return g.constant(g.evaluate(node, [x.payload for x in node.inputs]), node)
+
+
+@rule
+def fold_uniform(node: Node) -> Node | None:
+    """An elementwise or movement op on uniform constants is a uniform constant of any size."""
+    if node.kind not in ("elementwise", "movement") or not node.inputs or not node.size:
+        return None
+    values = [g.uniform(x) for x in node.inputs]
+    if any(value is None for value in values):
+        return None
+    if node.kind == "movement":
+        value = values[0]
+    else:
+        value = g.evaluate(node, [np.asarray(value) for value in values])
+    return g.constant(np.broadcast_to(value, node.shape), node)
+
+
+def _same(node: Node, x: Node) -> Node | None:
+    """`x` in place of `node`, broadcast if it must be."""
+    if x.dtype != node.dtype:
+        return None
+    if x.shape == node.shape:
+        return x
+    return g.apply(broadcast_to, (x,), {"shape": node.shape}, node)
+
+
+def _is(node: Node, value: float) -> bool:
+    found = g.uniform(node)
+    return found is not None and bool(found == value)
+
+
+@rule
+def multiply_by_one(node: Node) -> Node | None:
+    """x * 1 and mul_no_nan(x, 1) are x."""
+    if node.primitive not in (multiply, mul_no_nan):
+        return None
+    x, y = node.inputs
+    if _is(y, 1):
+        return _same(node, x)
+    return _same(node, y) if _is(x, 1) and node.primitive is multiply else None
+
+
+@rule
+def divide_by_one(node: Node) -> Node | None:
+    """x / 1 is x."""
+    return _same(node, node.inputs[0]) if node.op == "divide" and _is(node.inputs[1], 1) else None
+
+
+@rule
+def product_of_known(node: Node) -> Node | None:
+    """mul_no_nan(c, d) with a constant c that is not 0 is an ordinary product."""
+    if node.primitive is not mul_no_nan:
+        return None
+    value = g.uniform(node.inputs[0])
+    if value is None or value == 0:
+        return None
+    return g.apply(multiply, node.inputs, {}, node)
+
+
+@rule
+def negate_twice(node: Node) -> Node | None:
+    """-(-x) is x."""
+    if node.primitive is negative and node.inputs[0].primitive is negative:
+        return node.inputs[0].inputs[0]
+    return None
+
+
+@rule
+def move_nothing(node: Node) -> Node | None:
+    """A reshape or broadcast to the same shape, a permutation in order: x itself."""
+    if node.primitive in (reshape, broadcast_to) and node.shape == node.inputs[0].shape:
+        return node.inputs[0]
+    if node.primitive is permute_dims and node.attrs["axes"] == tuple(range(len(node.shape))):
+        return node.inputs[0]
+    return None
+
+
+@rule
+def move_once(node: Node) -> Node | None:
+    """Reshape of a reshape, broadcast of a broadcast, permutation of a permutation: one move."""
+    if node.kind != "movement" or node.inputs[0].primitive is not node.primitive:
+        return None
+    below = node.inputs[0]
+    attrs = dict(node.attrs)
+    if node.primitive is permute_dims:
+        attrs["axes"] = tuple(below.attrs["axes"][a] for a in node.attrs["axes"])
+    return g.apply(node.primitive, below.inputs, attrs, node)
+
+
+@rule
+def sum_over_ones(node: Node) -> Node | None:
+    """A sum or max over axes of size 1 only changes the shape."""
+    if node.kind != "reduce" or any(node.inputs[0].shape[a] != 1 for a in node.attrs["axes"]):
+        return None
+    return g.apply(reshape, node.inputs, {"shape": node.shape}, node)
+
+
+@rule
+def cast_to_same(node: Node) -> Node | None:
+    """A cast to the dtype that x has is x."""
+    return node.inputs[0] if node.op == "astype" and node.inputs[0].dtype == node.dtype else None

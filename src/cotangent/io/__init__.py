@@ -1,0 +1,5 @@
+"""Files: weights."""
+
+from .weights import load, save
+
+__all__ = ["load", "save"]

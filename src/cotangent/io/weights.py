@@ -1,0 +1,123 @@
+"""Weights in files of the safetensors format, which PyTorch, JAX and others read too."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ArgumentTypeError, FileError, MissingPackageError
+from ..tensors import Tensor
+from ..variables import named_variables
+
+Array = np.ndarray[Any, Any]
+
+
+def _format() -> Any:
+    """The safetensors package, imported when the first file is read or written."""
+    try:
+        import safetensors.numpy as found
+    except ImportError:
+        raise MissingPackageError(
+            "ct.save and ct.load need the package safetensors; "
+            "install it with: pip install safetensors"
+        ) from None
+    return found
+
+
+def save(path: str | os.PathLike[str], model: Any) -> None:
+    """Write weights to a safetensors file.
+
+    The file appears under its name only when it is complete and on the disk, so an interruption
+    or a full disk leaves the old one as it was.
+
+    Args:
+        path: where to; by convention it ends in ``.safetensors``.
+        model: a module, any container or object of variables, or a dict of arrays or tensors
+            by name, such as a state dict. A tied variable is written under each of its paths.
+
+    Raises:
+        FileError: if the file cannot be written.
+        ArgumentError: if there is nothing to save.
+    """
+    arrays = _arrays(model)
+    data = _format().save(arrays, metadata={"format": "pt"})
+    try:
+        _replace(Path(path), data)
+    except OSError as error:
+        raise FileError(
+            f"save: cannot write {os.fspath(path)}: {error.strerror or error}"
+        ) from error
+
+
+def _arrays(model: Any) -> dict[str, Array]:
+    if isinstance(model, dict) and all(
+        isinstance(x, (Tensor, np.ndarray, np.generic)) for x in model.values()
+    ):
+        found = {_key(name): np.asarray(value) for name, value in model.items()}
+    elif isinstance(model, Tensor):
+        raise ArgumentTypeError("save: a tensor has no name; save a dict, as in {'x': x}")
+    else:
+        found = {path: v.numpy() for path, v in named_variables(model, shared=True)}
+    if not found:
+        raise ArgumentError(f"save: {type(model).__name__} holds no variables to save")
+    # The format wants C order; `np.ascontiguousarray` would turn 0-d arrays into 1-d ones.
+    return {name: np.asarray(value, order="C") for name, value in found.items()}
+
+
+def _key(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ArgumentTypeError(f"save: names must be text, not {name!r}")
+    return name
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a whole file beside `path`, then give it that name."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, _mode(path))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _mode(path: Path) -> int:
+    """The permissions of the file that is replaced, or those of a new file."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """The arrays of a safetensors file, by name; for ``model.load_state_dict``.
+
+    Raises:
+        FileError: if the file is missing, damaged, of another format, or holds a dtype that NumPy
+            does not have (bfloat16, float8).
+    """
+    name = os.fspath(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(f"load: cannot read {name}: {error.strerror or error}") from error
+    package = _format()
+    try:
+        found: dict[str, Array] = package.load(data)
+    except Exception as error:  # the package raises classes of its own, and of its parser
+        raise FileError(
+            f"load: {name} cannot be read as a safetensors file ({error}); it is damaged or of "
+            "another format. Files of torch.save are not read: convert them with safetensors.torch"
+        ) from error
+    return found

@@ -1,0 +1,169 @@
+"""The operators of tensors, and the methods that are functions too.
+
+They are kept apart from what a tensor is, because they say nothing new: each names an op or
+a function.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from . import functional, ops
+from .dtypes import is_float
+
+if TYPE_CHECKING:
+    from .tensors import Tensor
+
+
+class Operators:
+    """Arithmetic, comparisons and methods: the base of `Tensor`, which has the data."""
+
+    __slots__ = ()
+
+    # -- arithmetic -----------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _divide(other, self)
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        return functional.power(self, exponent)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return functional.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return functional.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Self:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.absolute(self)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.less(other, self)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.less_equal(other, self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.logical_or(self, other)
+
+    def __invert__(self) -> Tensor:
+        return ops.logical_not(self)
+
+    # -- methods that are functions too ---------------------------------------------------
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The tensor as another dtype: see `ct.astype`."""
+        return functional.astype(self, dtype)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements under another shape: see `ct.reshape`."""
+        return functional.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def permute_dims(self, *axes: Any) -> Tensor:
+        """The axes in another order: see `ct.permute_dims`."""
+        return functional.permute_dims(self, axes[0] if len(axes) == 1 else axes)
+
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """The sum over axes: see `ct.sum`."""
+        return functional.sum(self, axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """The mean over axes: see `ct.mean`."""
+        return functional.mean(self, axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """The largest element over axes: see `ct.max`."""
+        return functional.max(self, axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """The smallest element over axes: see `ct.min`."""
+        return functional.min(self, axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        """Where the largest element is: see `ct.argmax`."""
+        return functional.argmax(self, axis, keepdims=keepdims)
+
+    def exp(self) -> Tensor:
+        """e**x."""
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        """The natural logarithm."""
+        return ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        """The square root."""
+        return ops.sqrt(self)
+
+    def relu(self) -> Tensor:
+        """max(x, 0)."""
+        return ops.relu(self)
+
+    def sigmoid(self) -> Tensor:
+        """1 / (1 + exp(-x))."""
+        return ops.sigmoid(self)
+
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent."""
+        return ops.tanh(self)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        """Logarithm of the softmax along an axis: see `ct.log_softmax`."""
+        return functional.log_softmax(self, axis)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        """The softmax along an axis: see `ct.softmax`."""
+        return functional.softmax(self, axis)
+
+
+def _divide(x: Any, y: Any) -> Tensor:
+    """True division: integers become the default float first."""
+    x, y = (functional.astype(v, float) if _holds_integers(v) else v for v in (x, y))
+    return ops.divide(x, y)
+
+
+def _holds_integers(value: Any) -> bool:
+    whole: Any = value
+    return isinstance(value, Operators) and not is_float(whole.dtype)

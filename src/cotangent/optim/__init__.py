@@ -1,0 +1,5 @@
+"""Optimizers and norm clipping."""
+
+from .optimizers import SGD, Adam, Optimizer, clip_norm
+
+__all__ = ["SGD", "Adam", "Optimizer", "clip_norm"]

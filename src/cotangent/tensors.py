@@ -1,0 +1,486 @@
+"""The tensor: a value with a shape, a dtype, and perhaps an entry on the tape.
+
+A `Tensor` never changes. A `Variable` is a named cell that holds a tensor, and only
+`Variable.assign` (or a compiled step) puts another one into it. What was read from it
+before keeps its value.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import functional, ops
+from .arrays import copy_as, new_array
+from .backends import backend_of
+from .config import EPOCH, STATE
+from .dtypes import DType, as_dtype, is_float
+from .entries import Entry, leaf
+from .errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    BoundsError,
+    DTypeError,
+    MutationError,
+    ShapeError,
+    TraceError,
+)
+from .operators import Operators
+from .shapes import Shape
+
+
+class Tensor(Operators):
+    """An n-dimensional array that can be differentiated.
+
+    Make one with `ct.tensor`, a trainable one with `ct.var`. Operators broadcast like NumPy's.
+
+    Attributes:
+        data: the payload: a backend's array, or a node of the graph being traced.
+        entry: its entry on the tape, or None if it is not tracked.
+        name: a name for messages and prints, or None.
+    """
+
+    __slots__ = ("data", "entry", "name", "__weakref__")
+    __array_ufunc__ = None  # so that `array * tensor` comes to the tensor
+    __hash__ = object.__hash__
+
+    def __init__(self, data: Any, entry: Entry | None = None, name: str | None = None) -> None:
+        self.data = data
+        self.entry = entry
+        self.name = name
+
+    # -- making ---------------------------------------------------------------------------
+
+    @staticmethod
+    def var(name: str, data: Any, dtype: Any = None) -> Variable:
+        """A variable: see `ct.var`."""
+        return var(name, data, dtype=dtype)
+
+    @staticmethod
+    def constant(data: Any, dtype: Any = None) -> Tensor:
+        """An untracked tensor: see `ct.tensor`."""
+        return tensor(data, dtype=dtype)
+
+    # -- what it is -----------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of the axes."""
+        return self.data.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The type of the elements."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def tracked(self) -> bool:
+        """Whether gradients can flow to what this tensor was computed from."""
+        return self.entry is not None
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 (the Array API name)
+        """A matrix with its two axes exchanged."""
+        if self.ndim != 2:
+            raise ShapeError(f"T: shape {self.shape} is not a matrix; use mT or permute_dims")
+        return ops.swap_last(self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 (the Array API name)
+        """The tensor with its last two axes exchanged."""
+        return functional.matrix_transpose(self)
+
+    # -- values out -----------------------------------------------------------------------
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a read-only NumPy array that never changes."""
+        data = self.data
+        if not isinstance(data, (np.ndarray, np.generic)):
+            self._refuse_in_trace(
+                "numpy()", "return the tensor from the function and convert it there"
+            )
+        out: np.ndarray[Any, Any] = backend_of(data).to_numpy(data)
+        return out
+
+    def _refuse_in_trace(self, what: str, instead: str) -> None:
+        """Raise if this is a traced value, which has a shape and a dtype but no numbers yet."""
+        data = self.data
+        if hasattr(data, "__array__") or hasattr(data, "__array_namespace__"):
+            return
+        raise TraceError(
+            f"{what} needs a number, but this tensor of shape {self.shape} is being traced by "
+            f"ct.jit and has none yet, at {user_line()}; {instead}"
+        )
+
+    def item(self) -> Any:
+        """The only element as a Python number."""
+        array = self.numpy()
+        if array.size != 1:
+            raise ShapeError(f"item: shape {self.shape} has {array.size} elements, not one")
+        return array.item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return self.numpy().tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ArgumentError(
+                    f"asarray: {self.dtype} values cannot become {np.dtype(dtype)} without a copy"
+                )
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self  # a value needs no copies
+
+    def __reduce__(self) -> Any:
+        return (Tensor, (np.array(self.numpy()), None, self.name))
+
+    def detach(self) -> Tensor:
+        """The same values, not tracked."""
+        return Tensor(self.data)
+
+    def backward(self, keep: bool = False, differentiable: bool = False) -> Any:
+        """The gradients of this scalar with respect to every variable that had a part in it.
+
+        Args:
+            keep: keep the graph, so that another backward pass can go through it.
+            differentiable: record the backward pass too, for derivatives of higher order;
+                implies `keep`.
+
+        Returns:
+            `Gradients`, looked up by variable: ``grads.wrt(w)``.
+
+        Raises:
+            GradientError: if this is not a floating-point scalar, nothing in it is tracked, or
+                the graph was consumed by an earlier pass.
+        """
+        return ops.backward(self, keep, differentiable)
+
+    def __repr__(self) -> str:
+        name = f", name={self.name!r}" if self.name else ""
+        tracked = ", tracked" if self.tracked else ""
+        if not isinstance(self.data, (np.ndarray, np.generic)):
+            return f"Tensor(<traced>, shape={self.shape}, dtype={self.dtype}{name}{tracked})"
+        values = np.array2string(np.asarray(self.data), separator=", ", prefix="Tensor(")
+        return f"Tensor({values}, dtype={self.dtype}{name}{tracked})"
+
+    def _number(self, what: str) -> Any:
+        self._refuse_in_trace(what, "compute with tensors, and use ct.where for a choice")
+        return self.item()
+
+    def __bool__(self) -> bool:
+        return bool(self._number("if, while, and, or, not, or bool() of a tensor"))
+
+    def __float__(self) -> float:
+        return float(self._number("float()"))
+
+    def __int__(self) -> int:
+        return int(self._number("int()"))
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise DTypeError(f"an index must be an integer, not a tensor of {self.dtype}")
+        return int(self._number("use as an index"))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ArgumentTypeError("len: a 0-d tensor has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter([self[i] for i in range(len(self))])
+
+    # -- indexing -------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Tensor:
+        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+            rows = len(self)
+            if not -rows <= key < rows:
+                raise ops.index_error("indexing", int(key), rows, self.shape)
+            return functional.take(self, int(key) % rows)
+        if isinstance(key, (list, np.ndarray, Tensor)) and np.dtype(_dtype_of(key)).kind in "iu":
+            return functional.take(self, key)
+        if self.tracked or not isinstance(self.data, np.ndarray):
+            raise ArgumentTypeError(
+                f"indexing a tracked or traced tensor of shape {self.shape} takes an integer or "
+                f"integers along the first axis, not {key!r}; use take, reshape or where"
+            )
+        try:
+            return Tensor(self.data[key])
+        except IndexError as error:
+            raise BoundsError(f"indexing: {error}; the tensor has shape {self.shape}") from None
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise MutationError(
+            f"x[{key!r}] = ...: a tensor is a value and cannot be changed (shape {self.shape}). "
+            "Build a new one with ct.where, or give a variable new values with w.assign(...)"
+        )
+
+
+class Variable(Tensor):
+    """A named cell that holds a tensor; the parameters and the state of models are variables.
+
+    Make one with `ct.var`. Reading it in an operation reads the value that it holds then.
+
+    Attributes:
+        name: its name in messages.
+        leaf: its entry on the tape, one for life, by which gradients are looked up.
+        parameter: whether it is there to be trained, frozen or not, rather than a buffer.
+    """
+
+    # `_held` is the tensor that operations read. It is None while nobody but the variable knows
+    # `_array`, and only then may a compiled step write into that array.
+    __slots__ = ("_array", "_held", "_requires_grad", "leaf", "parameter")
+
+    def __init__(self, array: Any, name: str | None, requires_grad: bool) -> None:
+        self.name = name
+        self._array = array
+        self._held: Tensor | None = None
+        self._requires_grad = requires_grad
+        self.parameter = requires_grad
+        self.leaf = leaf(array.shape, array.dtype)
+        self.leaf.owner = weakref.ref(self)
+
+    def __deepcopy__(self, memo: Any) -> Variable:
+        """A variable of its own, with an entry of its own on the tape, that holds equal values."""
+        build, parts = self.__reduce__()
+        return build(*parts)
+
+    @property
+    def value(self) -> Tensor:
+        """The tensor that the variable holds now."""
+        if STATE.trace is not None:
+            return STATE.trace.read(self)
+        held = self._held
+        if held is None:
+            held = self._held = self.wrap(self._array)
+            EPOCH.bump()
+        return held
+
+    def wrap(self, data: Any) -> Tensor:
+        """`data` as a tensor that stands for this variable on the tape."""
+        return Tensor(data, self.leaf if self._requires_grad else None, self.name)
+
+    @property
+    def data(self) -> Any:  # type: ignore[override]
+        """The payload of the value held now."""
+        return self.value.data
+
+    @property
+    def entry(self) -> Entry | None:  # type: ignore[override]
+        """The leaf of the variable, or None while it is frozen."""
+        return self.leaf if self._requires_grad else None
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of the axes; they never change."""
+        return self.leaf.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The type of the elements; it never changes."""
+        return self.leaf.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this variable; set it to False to freeze it."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        if flag and not is_float(self.dtype):
+            raise DTypeError(f"a variable of {self.dtype} cannot require gradients; use a float")
+        self._requires_grad = bool(flag)
+        self.parameter = self.parameter or self._requires_grad
+        if self._held is not None:
+            self._held = self.wrap(self._held.data)
+        EPOCH.restructure()
+
+    def assign(self, value: Any) -> None:
+        """Put new values into the variable: the only way to change it.
+
+        Tensors read from it before keep the old ones. The shape must be the same (a value does
+        not broadcast), and the dtype is converted.
+
+        Raises:
+            ShapeError: if the shape differs.
+        """
+        new = lift(value)
+        if new.shape != self.shape:
+            raise ShapeError(
+                f"assign: {self.name or 'the variable'} has shape {self.shape} and cannot take "
+                f"values of shape {new.shape}; reshape or broadcast them first"
+            )
+        if new.dtype != self.dtype:
+            new = functional.astype(new, self.dtype)
+        if STATE.trace is not None:
+            STATE.trace.write(self, new)
+            return
+        data = new.data
+        backend_of(data)  # raises for a value of a finished trace
+        self._array = data
+        self._held = self.wrap(data)
+        EPOCH.bump()
+
+    def put(self, value: Tensor) -> None:
+        """Eager `assign` of a fitting tensor made by `wrap`, without checks; bump the epoch after."""
+        self._array = value.data
+        self._held = value
+
+    def peek(self) -> Any:
+        """The array itself, for code that neither keeps nor changes it."""
+        return self._array
+
+    def claim(self, array: Any) -> None:
+        """Hold `array`, which nobody else knows, so that compiled code may write into it."""
+        self._array = array
+        self._held = None
+        EPOCH.bump()
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody but this variable knows its array."""
+        return self._held is None
+
+    def detach(self) -> Tensor:
+        """The values held now, not tracked; they stay when the variable changes."""
+        return self.value.detach()
+
+    def __reduce__(self) -> Any:
+        # A copy, or what is unpickled, is another variable, with a leaf of its own.
+        return (_rebuild, (self.numpy().copy(), self.name, self._requires_grad, self.parameter))
+
+    def _refuse_augmented(self, symbol: str) -> NoReturn:
+        name = self.name or "w"
+        raise MutationError(
+            f"{name} {symbol}= ...: a variable is changed only by assign; "
+            f"write {name}.assign({name} {symbol} ...)"
+        )
+
+    def __iadd__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("+")
+
+    def __isub__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("-")
+
+    def __imul__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("*")
+
+    def __itruediv__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("/")
+
+    def __ipow__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("**")
+
+    def __imatmul__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("@")
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        name = self.name or "w"
+        raise MutationError(
+            f"{name}[{key!r}] = ...: a variable is changed only by assign; write "
+            f"{name}.assign(...) with the whole new value (shape {self.shape})"
+        )
+
+
+def _rebuild(array: Any, name: str | None, requires_grad: bool, parameter: bool) -> Variable:
+    made = Variable(array, name, requires_grad)
+    made.parameter = parameter
+    return made
+
+
+def _dtype_of(key: Any) -> Any:
+    return key.dtype if hasattr(key, "dtype") else np.asarray(key).dtype
+
+
+def user_line() -> str:
+    """The innermost line of the caller's own code, as ``file.py:12``."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+PACKAGE = __name__.partition(".")[0] + "."
+
+# -- making tensors ---------------------------------------------------------------------------
+
+
+def _as_array(what: str, data: Any, dtype: Any) -> np.ndarray[Any, Any]:
+    """A new array that holds `data`; a tensor keeps its dtype unless another is given."""
+    if not isinstance(data, Tensor):
+        return new_array(what, data, dtype)
+    source = data.numpy()
+    return copy_as(what, source, source.dtype if dtype is None else as_dtype(dtype))
+
+
+def tensor(data: Any, dtype: Any = None) -> Tensor:
+    """An untracked tensor that holds a copy of `data`.
+
+    Args:
+        data: a number, nested lists, a NumPy array, or a tensor.
+        dtype: by default floats of Python and float64 arrays become the default float, and
+            everything else keeps its dtype.
+
+    >>> tensor([[1.0, 2.0]])
+    Tensor([[1., 2.]], dtype=float32)
+    """
+    return Tensor(_as_array("tensor", data, dtype))
+
+
+def asarray(data: Any, dtype: Any = None) -> Tensor:
+    """Like `tensor`, but every dtype is kept, float64 too.
+
+    >>> asarray(np.ones(2)).dtype
+    dtype('float64')
+    """
+    if dtype is None and not isinstance(data, Tensor):
+        dtype = np.asarray(data).dtype
+    return Tensor(_as_array("asarray", data, dtype))
+
+
+def var(name: str, data: Any, dtype: Any = None, requires_grad: bool | None = None) -> Variable:
+    """A named variable that holds a copy of `data`.
+
+    Args:
+        name: for messages.
+        data: a number, nested lists, a NumPy array, or a tensor.
+        dtype: as in `tensor`, except that integers stay integers and get no gradients.
+        requires_grad: whether gradients flow to it; by default if it is floating-point.
+
+    >>> w = var("w", [1.0, 2.0])
+    >>> w.assign(w * 0.5)
+    >>> w
+    Tensor([0.5, 1. ], dtype=float32, name='w', tracked)
+    """
+    if not isinstance(name, str):
+        raise ArgumentTypeError(f"var: the name comes first, as in ct.var('w', data), not {name!r}")
+    array = _as_array("var", data, dtype)
+    if requires_grad is None:
+        requires_grad = is_float(array.dtype)
+    elif requires_grad and not is_float(array.dtype):
+        raise DTypeError(f"var {name!r}: {array.dtype} cannot require gradients; use a float")
+    return Variable(array, name, requires_grad)
+
+
+def lift(value: Any) -> Tensor:
+    """`value` as a tensor: tensors as they are, the rest as `tensor` makes them."""
+    return value if isinstance(value, Tensor) else tensor(value)
