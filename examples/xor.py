@@ -11,7 +11,7 @@ import numpy as np
 import cotangent as ct
 from cotangent import nn, optim
 
-EPOCHS = 1000
+EPOCHS = 400
 INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 TARGETS = np.array([[0], [1], [1], [0]], np.float32)
 
@@ -43,8 +43,8 @@ if "--eager" not in sys.argv:
 
 for epoch in range(EPOCHS):
     losses = [step(x, y).item() for x, y in zip(INPUTS[:, None], TARGETS[:, None], strict=True)]
-    if (epoch + 1) % 250 == 0:
-        print(f"epoch {epoch + 1:4}  loss {sum(losses) / 4:.6f}")
+    if (epoch + 1) % 100 == 0:
+        print(f"epoch {epoch + 1:3}  loss {sum(losses) / 4:.6f}")
 
 for x, y in zip(INPUTS, model(INPUTS).numpy(), strict=True):
     print(f"{x[0]:.0f} xor {x[1]:.0f} = {y[0]:.2f}")

@@ -48,18 +48,18 @@ def test_they_are_scikit_learns() -> None:
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = bytearray(handwriting._FILE.read_bytes())
+    data = bytearray(Path(handwriting._FILE).read_bytes())
     data[1000] ^= 1
     (tmp_path / "digits.csv.gz").write_bytes(data)
-    monkeypatch.setattr(handwriting, "_FILE", tmp_path / "digits.csv.gz")
+    monkeypatch.setattr(handwriting, "_FILE", str(tmp_path / "digits.csv.gz"))
     with pytest.raises(ct.FileError, match="checksum"):
         ct.data.digits()
-    monkeypatch.setattr(handwriting, "_FILE", tmp_path / "nothing")
+    monkeypatch.setattr(handwriting, "_FILE", str(tmp_path / "nothing"))
     with pytest.raises(ct.FileError, match="cannot read"):
         ct.data.digits()
 
 
 def test_source_and_licence_are_named() -> None:
-    readme = (handwriting._FILE.parent / "README.md").read_text()
+    readme = (Path(handwriting._FILE).parent / "README.md").read_text()
     for text in ("CC BY 4.0", "10.24432/C50P49", handwriting._SHA256):
         assert text in readme

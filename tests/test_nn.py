@@ -177,7 +177,8 @@ def test_loading_checks_everything_before_it_assigns() -> None:
             np.testing.assert_array_equal(value, good[key])
 
     renamed = {k.replace("a.weight", "a.weigth"): v for k, v in other.items()}
-    refused(renamed, ct.UnknownKeyError, "missing keys: 'heads.a.weight'", "close to 'heads.a.weigth'",
+    refused(renamed, ct.UnknownKeyError, "missing keys: 'heads.a.weight'",
+            "close to 'heads.a.weigth'",
             "unexpected keys", "strict=False")  # fmt: skip
     refused({**other, "mean": np.zeros(3)}, ct.ShapeError, "'mean'", "(1,)", "(3,)")
     refused({**other, "mean": np.array(["x"])}, ct.DTypeError, "'mean'")

@@ -236,6 +236,48 @@ def test_a_schedule_is_a_function_of_the_step() -> None:
         opt.step(w, [1.0])
 
 
+@pytest.mark.parametrize("lr", [0.1, lambda step: 0.1 / (1 + step)])
+def test_a_compiled_step_updates_as_an_eager_one(lr: Any) -> None:
+    def run(wrap: Callable[[Any], Any]) -> dict[str, Any]:
+        ct.manual_seed(0)
+        model, opt = MLP(3, 4, 2), optim.SGD(lr, momentum=0.5)
+
+        @wrap
+        def step(x: Any) -> Any:
+            loss = (model(x) ** 2).mean()
+            grads, _ = optim.clip_norm(loss.backward(), 0.1)
+            opt.step(model, grads)
+            return loss
+
+        xs = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
+        for i, x in enumerate(xs):
+            if i == 3:
+                opt.momentum = 0.25
+            if i == 5:
+                opt.lr = 0.01
+            step(x)
+        return model.state_dict() | opt.state_dict(model)
+
+    compiled, eager = run(ct.jit), run(lambda f: f)
+    assert list(compiled) == list(eager)
+    for key, value in eager.items():
+        np.testing.assert_allclose(compiled[key], value, rtol=1e-5, atol=1e-7, err_msg=key)
+
+
+def test_a_failing_trace_leaves_no_state() -> None:
+    w, opt = ct.var("w", [1.0]), optim.Adam(0.1)
+
+    @ct.jit
+    def step() -> Any:
+        opt.step(w, (w * w).sum().backward())
+        raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        step()
+    assert opt.state_dict({"w": w}) == {}
+    assert w.item() == 1.0
+
+
 def test_the_correction_loses_no_digits() -> None:
     w, opt = ct.var("w", [0.0], dtype="float64"), optim.Adam(1e-3)
     for t in range(1, 101):
@@ -282,7 +324,8 @@ def test_mistakes_are_explained() -> None:
     model = MLP(2, 3, 1)
     grads = model(np.ones((1, 2))).sum().backward()
     for make in (lambda: optim.SGD(-1.0), lambda: optim.Adam(float("nan")),
-                 lambda: optim.Adam(eps=-1.0), lambda: optim.Adam(betas=(1.0, 0.9)), lambda: optim.Adam(betas=(0.9, -0.1)),
+                 lambda: optim.Adam(eps=-1.0), lambda: optim.Adam(betas=(1.0, 0.9)),
+                 lambda: optim.Adam(betas=(0.9, -0.1)),
                  lambda: optim.SGD(0.1, momentum=1.0), lambda: optim.SGD(0.1, weight_decay=-1.0),
                  lambda: optim.SGD(0.1, nesterov=True), lambda: optim.clip_norm(grads, 0.0),
                  lambda: optim.SGD(float("inf"))):  # fmt: skip
@@ -354,7 +397,5 @@ def xor_in_torch(seed: int, steps: int = 4000, lr: float = 0.01) -> bool:
 
 def test_xor_is_learned_as_often_as_in_pytorch() -> None:
     # Fewer and longer steps than the 4,000 of 0.01 that are the default here, for the time.
-    seeds = (0, 1)
-    here = [xor_here(seed, steps=1000, lr=0.03) for seed in seeds]
-    assert here == [xor_in_torch(seed, steps=1000, lr=0.03) for seed in seeds]
-    assert any(here)
+    assert xor_here(0, steps=800, lr=0.03)
+    assert xor_in_torch(0, steps=800, lr=0.03)

@@ -1,8 +1,8 @@
 """The state that everything reads: gradient mode, the trace that is on, defaults, the epoch.
 
 `STATE` is per thread. `EPOCH` is one integer for the whole process: whatever a compiled
-function must not overlook (a variable that was read or rebound, a layer that
-was replaced, a hyperparameter, ``train()`` and ``eval()``) bumps it, and a compiled call compares it.
+function must not overlook (a variable that was read or rebound, a layer that was replaced, a
+hyperparameter, ``train()`` and ``eval()``) bumps it, and a compiled call compares it.
 """
 
 from __future__ import annotations

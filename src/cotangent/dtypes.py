@@ -1,7 +1,8 @@
 """Data types: their names, kinds, and the promotion rules.
 
-A dtype is a NumPy dtype object. Promotion is the Array API standard's; where that is silent,
-an integer or bool tensor with a float tensor gives the float, and bool with an integer the integer.
+A dtype is a NumPy dtype object. Promotion is the Array API standard's; where that is silent, an
+integer or bool tensor with a float tensor gives the float, and bool with an integer the
+integer.
 """
 
 from __future__ import annotations

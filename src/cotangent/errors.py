@@ -1,9 +1,9 @@
 """The exceptions that Cotangent raises.
 
-Each is an :class:`Error` and also the built-in exception that people expect, so
-``except ValueError`` keeps working. A message says, in this order: the operation, the rule
-that was broken, the full shapes as passed, and the likely fix. An error that
-crosses a layer gains the layer's path (:meth:`Error.enter_layer`).
+Each is an :class:`Error` and also the built-in exception that people expect, so ``except
+ValueError`` keeps working. A message says, in this order: the operation, the rule that was
+broken, the full shapes as passed, and the likely fix. An error that crosses a layer gains the
+layer's path (:meth:`Error.enter_layer`).
 """
 
 from __future__ import annotations

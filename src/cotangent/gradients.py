@@ -1,8 +1,8 @@
 """Derivatives: the tape read backwards (VJP) and forwards (JVP), and transformations on top.
 
-An entry has a number, and numbers grow in the order of evaluation, so visiting entries by number is
-visiting them in topological order; nothing here recurses. The rules in the op records work
-on tensors, so a pass that is itself recorded can be differentiated again.
+An entry has a number, and numbers grow in the order of evaluation, so visiting entries by
+number is visiting them in topological order; nothing here recurses. The rules in the op records
+work on tensors, so a pass that is itself recorded can be differentiated again.
 """
 
 from __future__ import annotations

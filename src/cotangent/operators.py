@@ -1,7 +1,7 @@
 """The operators of tensors, and the methods that are functions too.
 
-They are kept apart from what a tensor is, because they say nothing new: each names an op or
-a function.
+They are kept apart from what a tensor is, because they say nothing new: each names an op or a
+function.
 """
 
 from __future__ import annotations

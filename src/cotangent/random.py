@@ -1,9 +1,9 @@
 """Random numbers that depend only on (seed, draw, position).
 
-The state of a generator is its seed and the number of draws made so far. A draw takes one count,
-whatever its size, and element ``i`` of it is a function of (seed, draw, i): a shorter draw is the
-beginning of a longer one, and threads, compilation and the shape change nothing. The state is held
-in variables, so a compiled step carries it along.
+The state of a generator is its seed and the number of draws made so far. A draw takes one
+count, whatever its size, and element ``i`` of it is a function of (seed, draw, i): a shorter
+draw is the beginning of a longer one, and threads, compilation and the shape change nothing.
+The state is held in variables, so a compiled step carries it along.
 
 The bits are those of the `random_bits` op (Threefry-2x32).
 """

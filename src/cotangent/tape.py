@@ -1,8 +1,8 @@
 """The one interception point: every operation goes through `bind`.
 
-`bind` brings the inputs to one dtype, evaluates (by the array module, or by the trace that is on),
-and, where an input is tracked, makes an entry on the tape. It is the same under a trace, so
-`backward` in a traced function just adds nodes to the graph.
+`bind` brings the inputs to one dtype, evaluates (by the array module, or by the trace that is
+on), and, where an input is tracked, makes an entry on the tape. It is the same under a trace,
+so `backward` in a traced function just adds nodes to the graph.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _accept(
 
 
 def _evaluate(primitive: Primitive, payloads: list[Any], attrs: dict[str, Any]) -> Any:
-    backend = OWNERS.get(type(payloads[0]))
+    backend: Any = OWNERS.get(type(payloads[0]))
     for data in payloads:
         if backend is None or OWNERS.get(type(data)) is not backend:
             backend = backend_of_all(primitive, payloads)
@@ -154,9 +154,9 @@ def _as_tensor(x: Any) -> Tensor | None:
     """`x` as a tensor, or None for a number."""
     kind = type(x)
     if kind is Tensor:
-        return x  # type: ignore[no-any-return]
+        return x
     if kind is Variable:
-        return x.value  # type: ignore[no-any-return]
+        return x.value
     if kind is float or kind is int or isinstance(x, (bool, int, float)):
         return None
     if isinstance(x, np.generic) and x.dtype.kind in "biuf":
@@ -197,6 +197,5 @@ def _promote(primitive: Primitive, values: Sequence[Tensor], start: int) -> list
     for x in values[start + 1 :]:
         joint = promote(primitive.name, joint, x.dtype)
     return [
-        x if i < start or x.dtype == joint else astype(x, dtype=joint)
-        for i, x in enumerate(values)
+        x if i < start or x.dtype == joint else astype(x, dtype=joint) for i, x in enumerate(values)
     ]

@@ -1,8 +1,8 @@
 """The tensor: a value with a shape, a dtype, and perhaps an entry on the tape.
 
 A `Tensor` never changes. A `Variable` is a named cell that holds a tensor, and only
-`Variable.assign` (or a compiled step) puts another one into it. What was read from it
-before keeps its value.
+`Variable.assign` (or a compiled step) puts another one into it. What was read from it before
+keeps its value.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ class Variable(Tensor):
         return Tensor(data, self.leaf if self._requires_grad else None, self.name)
 
     @property
-    def data(self) -> Any:  # type: ignore[override]
+    def data(self) -> Any:
         """The payload of the value held now."""
         return self.value.data
 
@@ -335,13 +335,16 @@ class Variable(Tensor):
             STATE.trace.write(self, new)
             return
         data = new.data
-        backend_of(data)  # raises for a value of a finished trace
+        if not isinstance(data, np.ndarray):
+            new._refuse_in_trace("assign", "return the tensor from the function and assign it then")
+            backend_of(data)  # raises for what no backend owns
         self._array = data
         self._held = self.wrap(data)
         EPOCH.bump()
 
     def put(self, value: Tensor) -> None:
-        """Eager `assign` of a fitting tensor made by `wrap`, without checks; bump the epoch after."""
+        """Eager `assign` of a fitting tensor made by `wrap`, without checks; bump the epoch
+        after."""
         self._array = value.data
         self._held = value
 

@@ -1,11 +1,11 @@
 """Checks of derivatives and of op records, for the test suite and for users' own functions.
 
 Two judges that do not know each other: central differences see a wrong formula, and the adjoint
-identity ``<g, J t> = <transpose(J) g, t>`` sees a VJP that is not the transpose of the JVP. Where
-both rules come from one wrong partial, only the first notices, so both are needed.
+identity ``<g, J t> = <transpose(J) g, t>`` sees a VJP that is not the transpose of the JVP.
+Where both rules come from one wrong partial, only the first notices, so both are needed.
 
-Everything runs in float64. Tolerances follow from the dtype: a central difference with the
-step ``cbrt(eps)`` is off by about ``eps ** (2/3)``.
+Everything runs in float64. Tolerances follow from the dtype: a central difference with the step
+``cbrt(eps)`` is off by about ``eps ** (2/3)``.
 """
 
 from __future__ import annotations

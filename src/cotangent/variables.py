@@ -1,7 +1,7 @@
 """Finding the variables of a model: a walk over attributes, lists, tuples and dicts.
 
-Names are paths, such as ``layers.0.weight``. A variable that is reached twice is
-reported once, under its first name, unless `shared` asks for all.
+Names are paths, such as ``layers.0.weight``. A variable that is reached twice is reported once,
+under its first name, unless `shared` asks for all.
 """
 
 from __future__ import annotations
@@ -31,8 +31,15 @@ def children(container: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(container, dict):
         for key, item in container.items():
             yield str(key), item
-    elif not isinstance(container, _OPAQUE) and hasattr(container, "__dict__"):
+    elif _is_open(container):
         yield from list(vars(container).items())
+
+
+def _is_open(item: Any) -> bool:
+    """Whether the attributes of an object are walked."""
+    if isinstance(item, _OPAQUE) or getattr(item, "is_opaque", False):
+        return False
+    return hasattr(item, "__dict__")
 
 
 def walk(root: Any) -> Iterator[tuple[str, Any]]:
@@ -117,7 +124,7 @@ def _values(container: Any) -> Any:
         return container
     if isinstance(container, dict):
         return container.values()
-    return vars(container).values() if hasattr(container, "__dict__") else ()
+    return [part for _, part in children(container)]
 
 
 def holds_variables(item: Any) -> bool:

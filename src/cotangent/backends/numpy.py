@@ -17,12 +17,16 @@ from .base import register
 _SMALL = 4096
 
 
+_add: Any = np.add.reduce
+_maximum: Any = np.maximum.reduce
+
+
 def _sum(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return np.add.reduce(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
+    return _add(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
 
 
 def _max(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+    return _maximum(x, axis=axis, keepdims=keepdims)
 
 
 def _reshape(x: Any, shape: tuple[int, ...]) -> Any:
@@ -62,9 +66,9 @@ def numpy_module() -> types.SimpleNamespace:
 class NumpyBackend:
     """Arrays of NumPy, evaluated without its floating-point warnings.
 
-    Ops follow IEEE 754: 1/0 is infinity, log(-1) is NaN. NumPy would warn, once, from inside this library.
-    Entering `np.errstate` costs three microseconds an op; running the
-    op in a copy of a context where the setting is made costs a quarter.
+    Ops follow IEEE 754: 1/0 is infinity, log(-1) is NaN. NumPy would warn, once, from inside
+        this library. Entering `np.errstate` costs three microseconds an op; running the op in a
+        copy of a context where the setting is made costs a quarter.
     """
 
     name = "numpy"

@@ -18,6 +18,7 @@ from ..gradients import Gradients, Modes
 from ..shapes import Shape
 from ..tensors import Tensor, Variable
 from ..tree import LEAF, flatten, unflatten
+from ..variables import holds_variables
 from .explain import explain_step
 from .graph import Graph, Node
 from .guards import Guard, captured
@@ -57,24 +58,26 @@ class Entry:
         structure: the value of ``EPOCH.structure`` at which the guard held.
         results: the tree of the result; its leaves are constants, and tensors at `places`.
         single: whether the result is one tensor.
-        differentiable: whether gradients can flow through a call.
+        differentiable: whether gradients can flow through a call: it writes no variable.
+        through: the derivatives, once they were asked for.
     """
 
     __slots__ = (
         "program", "guard", "structure", "results", "leaves", "places", "single", "differentiable",
-        "loose",
+        "loose", "through",
     )  # fmt: skip
 
     def __init__(self, program: Any, guard: Guard, traced: Traced) -> None:
         self.program = program
         self.guard = guard
-        self.loose = bool(guard.loose)
+        self.loose = guard.is_loose
         self.structure = EPOCH.structure
         self.results = traced.structure
         self.leaves = traced.leaves
         self.places = traced.places
         self.single = traced.structure == LEAF and traced.places == [0]
         self.differentiable = not traced.graph.writes
+        self.through: Any = None
 
     def current(self) -> bool:
         """Whether the program still is what the function means."""
@@ -99,8 +102,14 @@ class Entry:
 class Jitted:
     """A function compiled by `jit`. Calling it runs machine code."""
 
+    __name__: str
+    __qualname__: str
+
+    is_opaque = True  # a model keeps its compiled methods, but they are no part of it
+
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
         self._function = function
         self._entries: dict[Any, list[Entry]] = {}
         self._traces = 0
@@ -118,6 +127,11 @@ class Jitted:
             vars(instance)[name] = bound
         return bound
 
+    def __reduce__(self) -> Any:
+        # Copies and pickles refer to it by name: a copied model compiles its methods anew.
+        owner = getattr(self._function, "__self__", None)
+        return self.__qualname__ if owner is None else (getattr, (owner, self.__name__))
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if STATE.trace is not None:
             return self._function(*args, **kwargs)
@@ -127,6 +141,9 @@ class Jitted:
             arrays = entry.program.call(inputs)
         except Failed as failure:
             raise self._diagnose(failure, args, kwargs, inputs) from None
+        except TypeError:
+            _refuse_leaked(self.__name__, args, kwargs)
+            raise
         result = entry.assemble(arrays)
         if entry.differentiable and STATE.grad:
             return track_results(self, entry, args, kwargs, result)
@@ -168,10 +185,12 @@ class Jitted:
         """What the last signature was compiled to: graph, kernels, FLOPs, bytes, arena, and why
         each fusion stopped."""
         if self._last is None:
-            raise ArgumentError("explain: call the function first; it is compiled for its arguments")
+            raise ArgumentError(
+                "explain: call the function first; it is compiled for its arguments"
+            )
         args, kwargs = self._last
         traced = self._trace(*_placeholders(args, kwargs))
-        return explain_step(self.__name__, traced.graph)
+        return explain_step(self.__name__, simplify(traced.graph))
 
     # -- signatures -----------------------------------------------------------------------
 
@@ -218,8 +237,10 @@ class Jitted:
         """The program for a signature: one that is current, or a new one."""
         entries = self._entries.get(key)
         if entries is not None:
-            for entry in entries:
+            for i, entry in enumerate(entries):
                 if entry.current():
+                    if i:
+                        entries.insert(0, entries.pop(i))  # the next call finds it first
                     return entry
         return self._compile(key, args, kwargs)
 
@@ -227,30 +248,38 @@ class Jitted:
         placeholders = _placeholders(args, kwargs)
         traced = self._trace(*placeholders)
         trace = traced.trace
-        program = link(traced.graph, trace.variables, trace.host_functions)
-        for reached in captured(self._function):
-            trace.note(reached)
+        try:
+            program = link(traced.graph, trace.variables, trace.host_functions)
+        except BaseException:
+            trace.undo()
+            raise
+        references = captured(self._function)
+        for reference in references:
+            if holds_variables(reference.value):
+                trace.note(reference.value)
         for leaf in flatten((args, kwargs))[0]:
             if _kind_of(leaf) == "captured" and not isinstance(leaf, Variable):
                 trace.note(leaf)
-        entry = Entry(program, Guard(trace.roots), traced)
+        used = {id(x) for x in (*trace.roots, *trace.variables)}
+        guard = Guard(trace.roots, [x for x in references if id(x.value) in used])
+        entry = Entry(program, guard, traced)
         entries = self._entries.setdefault(key, [])
         entries.insert(0, entry)
         del entries[8:]
         while len(self._entries) > _MOST_PROGRAMS:
             del self._entries[next(iter(self._entries))]
-        self._last = placeholders
-        self._count_traces(args)
+        before, self._last = self._last, placeholders
+        self._count_traces(before)
         return entry
 
-    def _count_traces(self, args: Any) -> None:
+    def _count_traces(self, before: Any) -> None:
         self._traces += 1
         if self._traces < _RETRACES_BEFORE_WARNING or self._warned:
             return
         self._warned = True
         warnings.warn(
             f"ct.jit has traced {self.__name__} {self._traces} times, most recently because of "
-            f"{_what_varies(self._entries)}; pass arrays of few shapes, and numbers that change as "
+            f"{_what_varies(self._function, before, self._last)}; pass arrays of few shapes, and numbers that change as "
             "floats or arrays",
             RuntimeWarning,
             stacklevel=5,
@@ -276,11 +305,13 @@ class Jitted:
                 result = self._function(*real_args, **real_kwargs)
             return self._results(trace, result)
 
-        return run_traced(trace, run)  # type: ignore[no-any-return]
+        return run_traced(trace, run)
 
     def _results(self, trace: Trace, result: Any) -> Traced:
         leaves, structure = flatten(_flat_results(result))
-        outputs, places, kept = [], [], []
+        outputs: list[Tensor] = []
+        places: list[int] = []
+        kept: list[Any] = []
         for i, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor):
                 places.append(i)
@@ -293,7 +324,7 @@ class Jitted:
                     f"ct.jit: {self.__name__} returns {type(leaf).__name__}; return tensors, "
                     "numbers, Gradients, and containers of them"
                 )
-        graph = simplify(trace.finish(outputs))
+        graph = trace.finish(outputs)
         return Traced(graph, trace, structure, kept, places)
 
     def _diagnose(self, failure: Failed, args: Any, kwargs: Any, inputs: Sequence[Any]) -> Error:
@@ -352,13 +383,14 @@ def _placeholders(args: Any, kwargs: Any) -> tuple[Any, Any]:
     for leaf in leaves:
         kind = _kind_of(leaf)
         if kind == "array":
-            keep = isinstance(leaf, Tensor) or leaf.dtype != float64
-            out.append(Placeholder(leaf.shape, leaf.dtype if keep else SETTINGS.default_float))
+            keep = isinstance(leaf, Tensor) or leaf.dtype.char != float64.char
+            dtype = leaf.dtype.newbyteorder("=") if keep else SETTINGS.default_float
+            out.append(Placeholder(leaf.shape, dtype))
         elif kind == "float":
             out.append(Placeholder((), SETTINGS.default_float))
         else:
             out.append(leaf)
-    return unflatten(structure, iter(out))  # type: ignore[no-any-return]
+    return unflatten(structure, iter(out))
 
 
 def _argument_names(function: Callable[..., Any], args: Any) -> dict[int, str]:
@@ -383,10 +415,23 @@ def _flat_results(result: Any) -> Any:
         pairs = list(result.pairs())
         return {"gradients": _Rebuild([p[:2] for p in pairs]), "values": [p[2] for p in pairs]}
     if isinstance(result, dict):
+        if any(isinstance(key, Tensor) for key in result):
+            raise TraceError("ct.jit: a tensor cannot be a key of a dict that is returned")
         return {key: _flat_results(item) for key, item in result.items()}
     if type(result) in (list, tuple):
         return type(result)(_flat_results(item) for item in result)
     return result
+
+
+def _refuse_leaked(name: str, args: Any, kwargs: Any) -> None:
+    """Raise if an argument is a tensor without values, kept from a trace."""
+    for leaf in flatten((args, kwargs))[0]:
+        if isinstance(leaf, Tensor) and isinstance(leaf.data, Node):
+            raise TraceError(
+                f"{name}: a tensor of shape {leaf.shape} that was made inside a function compiled "
+                f"by ct.jit, at {leaf.data.source}, has no values outside of it; return it from "
+                "that function instead"
+            )
 
 
 def _rebuild(result: Any) -> Any:
@@ -406,7 +451,8 @@ def _stacked(leaf: Any) -> np.ndarray[Any, Any]:
     if isinstance(leaf, Tensor):
         return leaf.numpy()
     if isinstance(leaf, np.ndarray):
-        return leaf.astype(SETTINGS.default_float) if leaf.dtype == float64 else leaf
+        is_double = leaf.dtype.char == float64.char
+        return leaf.astype(SETTINGS.default_float) if is_double else leaf
     raise ArgumentTypeError(
         f"loop: every argument must be an array or tensor with a leading axis, not "
         f"{type(leaf).__name__}; repeat a constant for each iteration, or close over it"
@@ -426,14 +472,27 @@ def _common_length(arrays: Sequence[Any]) -> int:
     return int(lengths[0])
 
 
-def _what_varies(entries: dict[Any, Any]) -> str:
-    """The argument that differs between the last two signatures."""
-    keys = list(entries)[-2:]
-    if len(keys) == 2 and len(keys[0]) == len(keys[1]):
-        for a, b in zip(keys[0], keys[1], strict=True):
-            if a != b:
-                return f"an argument that was {a!r} and then {b!r}"
+def _what_varies(function: Callable[..., Any], before: Any, now: Any) -> str:
+    """The argument that differs between the last two traces."""
+    old, new = (_named_arguments(function, *call) for call in (before, now))
+    for name in [*new, *old]:
+        a, b = old.get(name, "absent"), new.get(name, "absent")
+        if a != b:
+            return f"the argument {name}, which was {a} and then {b}"
     return "a changed layer, mode or setting"
+
+
+def _named_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, str]:
+    """What each argument was traced for, by its name."""
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        bound = dict(enumerate(args)) | kwargs
+    return {f"{name!s}": ", ".join(map(_described, flatten(x)[0])) for name, x in bound.items()}
+
+
+def _described(leaf: Any) -> str:
+    return f"{leaf.dtype}{leaf.shape}" if isinstance(leaf, Placeholder) else repr(leaf)
 
 
 def jit(function: Callable[..., Any]) -> Jitted:
@@ -459,5 +518,3 @@ def jit(function: Callable[..., Any]) -> Jitted:
     [2.0, 2.0]
     """
     return Jitted(function)
-
-

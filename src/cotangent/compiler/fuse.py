@@ -1,9 +1,9 @@
 """Fusion: which nodes are computed together, in one loop nest.
 
-Elementwise nodes join the loops of their inputs when they run over the same elements; a reduction
-swallows the loops that produce its input. A group never contains a value that depends on it through another
-group, so the groups can be put in an order. Moves are views and cost nothing; a copy is
-made only where no strides describe the result.
+Elementwise nodes join the loops of their inputs when they run over the same elements; a
+reduction swallows the loops that produce its input. A group never contains a value that depends
+on it through another group, so the groups can be put in an order. Moves are views and cost
+nothing; a copy is made only where no strides describe the result.
 """
 
 from __future__ import annotations
@@ -240,9 +240,7 @@ class Fusion:
         return found[::-1]
 
     def _reads(self, group: Group, size: int) -> set[int]:
-        return {
-            id(self._base(x)) for node in group.nodes for x in node.inputs if x.size == size
-        }
+        return {id(self._base(x)) for node in group.nodes for x in node.inputs if x.size == size}
 
     @staticmethod
     def _base(node: Node) -> Node:
@@ -290,7 +288,8 @@ class Fusion:
     # -- the end --------------------------------------------------------------------------
 
     def _own(self, node: Node, taken: set[int]) -> Node:
-        """The node in whose memory the value of `node` lies, and nothing else: by a copy if need be."""
+        """The node in whose memory the value of `node` lies, and nothing else: by a copy if
+        need be."""
         view = self.view(node)
         base = view.base
         dense = base.role == "op" and base.size == node.size and same_elements(node) is base
@@ -337,9 +336,9 @@ def single_uses(graph: Graph) -> set[int]:
         found = users.get(id(node), [])
         if node.kind == "elementwise" and len(found) == 1 and id(node) not in leaving:
             over = found[0].inputs[0] if found[0].kind == "reduce" else found[0]
-            if found[0].kind in ("elementwise", "reduce"):
-                if squeeze(over.shape) == squeeze(node.shape):
-                    inlined.add(id(node))
+            same = squeeze(over.shape) == squeeze(node.shape)
+            if same and found[0].kind in ("elementwise", "reduce"):
+                inlined.add(id(node))
     return inlined
 
 

@@ -81,9 +81,7 @@ class Node:
         return f"{self.op}{layer} at {self.source or 'an unknown line'}"
 
 
-def apply(
-    primitive: Primitive, inputs: Sequence[Node], attrs: dict[str, Any], like: Node
-) -> Node:
+def apply(primitive: Primitive, inputs: Sequence[Node], attrs: dict[str, Any], like: Node) -> Node:
     """A new node of an op; line and layer come from `like`."""
     shape, dtype = primitive.infer(*inputs, **attrs)
     return Node(
@@ -93,12 +91,33 @@ def apply(
 
 
 def constant(array: Any, like: Node | None = None) -> Node:
-    """A constant node; the array must not change afterwards."""
+    """A constant node that holds the values of `array`."""
     array = np.asarray(array)
+    array = np.broadcast_to(core(array), array.shape)
     source, layer = ("", "") if like is None else (like.source, like.layer)
-    return Node(
-        CONSTANT, array.shape, array.dtype, payload=array, source=source, layer=layer
+    return Node(CONSTANT, array.shape, array.dtype, payload=array, source=source, layer=layer)
+
+
+# Larger constants are not looked into: what is computed does not depend on their values.
+MOST_READ = 4096
+
+
+def core(array: Any) -> Any:
+    """The elements that a constant has memory for: axes of stride 0 at size 1, the rest row-
+    major."""
+    picked = tuple(
+        slice(0, 1) if not step and n > 1 else slice(None)
+        for step, n in zip(array.strides, array.shape, strict=True)
     )
+    return np.array(array[picked], order="C")
+
+
+def is_readable(array: Any) -> bool:
+    """Whether simplification may look at the values of a constant."""
+    size = 1
+    for step, n in zip(array.strides, array.shape, strict=True):
+        size *= n if step else 1
+    return size <= MOST_READ
 
 
 def uniform(node: Node) -> Any:

@@ -1,20 +1,35 @@
 """Guards: whether a compiled step still means what the Python function means.
 
-Layers and optimizers bump ``EPOCH.structure`` when an attribute changes; lists, dicts and plain objects
-cannot, so their parts are compared at every call. What is compared is the structure: which objects and
-which variables, the modes, and plain settings by value.
+Layers and optimizers bump ``EPOCH.structure`` when an attribute changes; lists, dicts and plain
+objects cannot, so their parts are compared at every call. What is compared is the structure:
+which objects and which variables, the modes, and plain settings by value.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+from ..config import SETTINGS
 from ..tensors import Variable
-from ..variables import children, holds_variables, walk
+from ..variables import children, walk
 
 _BY_VALUE = (bool, int, float, complex, str, bytes, type(None))
+
+
+class Reference(NamedTuple):
+    """A name in a function, and what it referred to.
+
+    Attributes:
+        holder: the closure's cell, or the dict of globals.
+        name: in the dict; None for a cell; "" for what cannot come to refer to something else.
+        value: the object.
+    """
+
+    holder: Any
+    name: str | None
+    value: Any
 
 
 class Guard:
@@ -23,22 +38,41 @@ class Guard:
     Attributes:
         roots: layers, models and optimizers that took part.
         loose: containers below them that do not announce changes, with their parts.
+        is_loose: whether `loose_parts_hold` has anything to look at.
     """
 
-    __slots__ = ("roots", "loose", "_facts")
+    __slots__ = ("roots", "loose", "is_loose", "_cells", "_names", "_facts")
 
-    def __init__(self, roots: list[Any]) -> None:
+    def __init__(self, roots: list[Any], references: Sequence[Reference] = ()) -> None:
         self.roots = roots
+        self._cells = [(x.holder, x.value) for x in references if x.name is None]
+        self._names = [x for x in references if x.name]
         self._facts = _facts(roots)
         self.loose = [(item, _parts(item)) for root in roots for item in _loose(root)]
+        self.is_loose = bool(self.loose or self._cells or self._names)
 
     def holds(self) -> bool:
         """Whether everything is as it was; looks at all of it."""
-        return _same(self._facts, _facts(self.roots))
+        return self.names_hold() and _same(self._facts, _facts(self.roots))
 
     def loose_parts_hold(self) -> bool:
-        """Whether the containers that announce nothing are as they were."""
+        """Whether names, and the containers that announce nothing, are as they were."""
+        if not self.names_hold():
+            return False
         return all(_same(parts, _parts(item)) for item, parts in self.loose)
+
+    def names_hold(self) -> bool:
+        """Whether the function's names still refer to the same models, optimizers and variables."""
+        for names, name, value in self._names:
+            if names.get(name) is not value:
+                return False
+        try:
+            for cell, value in self._cells:
+                if cell.cell_contents is not value:
+                    return False
+        except ValueError:  # the name was deleted
+            return False
+        return True
 
 
 def _same(before: list[Any], now: list[Any]) -> bool:
@@ -52,7 +86,7 @@ def _same(before: list[Any], now: list[Any]) -> bool:
 
 def _facts(roots: list[Any]) -> list[Any]:
     """The objects and settings below `roots`, as a flat list."""
-    facts: list[Any] = []
+    facts: list[Any] = [SETTINGS.default_float]
     for root in roots:
         if getattr(root, "settings_are_inputs", False):
             facts.append(root)
@@ -68,8 +102,8 @@ def _facts(roots: list[Any]) -> list[Any]:
 
 
 def _settings(root: Any) -> list[Any]:
-    """The settings of an object whose numbers are inputs of the program: whether each is 0, which may
-    decide what is computed, but not its value."""
+    """The settings of an object whose numbers are inputs of the program: whether each is 0,
+    which may decide what is computed, but not its value."""
     found: list[Any] = []
     for name, value in vars(root).items():
         if not name.startswith("_"):
@@ -94,48 +128,48 @@ def _loose(root: Any) -> Iterator[Any]:
             yield item
 
 
-def captured(function: Any) -> list[Any]:
-    """The models that a function reaches by its closure, its globals, its object or its defaults.
+def captured(function: Any) -> list[Reference]:
+    """The objects that a function reaches by its closure, its globals, its object or its defaults.
 
     Functions that it refers to are looked through too.
     """
-    found: list[Any] = []
+    found: list[Reference] = []
     seen: set[int] = set()
-    stack = [function]
+    stack = [Reference(None, "", function)]
     while stack:
-        item = stack.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
+        reference = stack.pop()
+        item = reference.value
         if isinstance(item, types.MethodType):
-            stack += [item.__self__, item.__func__]
+            stack += [Reference(None, "", x) for x in (item.__self__, item.__func__)]
         elif isinstance(item, types.FunctionType):
-            if not (item.__module__ or "").startswith("cotangent."):
+            if id(item) not in seen and not (item.__module__ or "").startswith("cotangent."):
                 stack += _referred(item)
         elif hasattr(item, "__wrapped__"):
-            stack.append(item.__wrapped__)
-        elif not isinstance(item, Variable) and not _is_foreign(item) and holds_variables(item):
-            found.append(item)
+            stack.append(Reference(None, "", item.__wrapped__))
+        elif not _is_foreign(item):
+            found.append(reference)
+        seen.add(id(item))
     return found
 
 
 def _is_foreign(item: Any) -> bool:
-    return isinstance(item, (types.ModuleType, type)) or callable(item) and not hasattr(
-        item, "__dict__"
+    return isinstance(item, (types.ModuleType, type)) or (
+        callable(item) and not hasattr(item, "__dict__")
     )
 
 
-def _referred(function: types.FunctionType) -> list[Any]:
+def _referred(function: types.FunctionType) -> list[Reference]:
     """What the names in a function refer to."""
-    cells = []
+    found = []
     for cell in function.__closure__ or ():
         try:
-            cells.append(cell.cell_contents)
+            found.append(Reference(cell, None, cell.cell_contents))
         except ValueError:
             continue  # not yet assigned
     names = set(_names(function.__code__))
-    in_globals = [value for name, value in function.__globals__.items() if name in names]
-    return [*cells, *in_globals, *(function.__defaults__ or ())]
+    space = function.__globals__
+    found += [Reference(space, name, space[name]) for name in sorted(names & space.keys())]
+    return found + [Reference(None, "", x) for x in function.__defaults__ or ()]
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -8,39 +8,129 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
+
+import numpy as np
 
 from ..runtime import cache, loader
 from ..tensors import Variable
 from .codegen.build import TILES, build, is_available, native_isa, toolchain
 from .codegen.driver import driver_text
-from .codegen.kernel import Kernel
 from .fuse import fuse
 from .graph import Graph
+from .layout import Layout, constant_arrays, graph_key, make_layout
 from .memory import plan
 from .program import Interpreted, Program
+from .simplify import simplify
 from .trace import Host
 
 _DRIVER = "run"
 # Kernels in executable memory, by name; a name is a hash of the text.
 _FUNCTIONS: dict[str, int] = {}
 _IMAGES: dict[str, bytes] = {}
+# Layouts by graph key, the most recent ones: a function that is traced again, after a change
+# that did not concern it, finds its own.
+_LAYOUTS: dict[str, bytes] = {}
+_MOST_LAYOUTS = 32
 
 
 def link(
     graph: Graph, variables: Sequence[Variable], host_functions: Sequence[Host]
 ) -> Program | Interpreted:
-    """A program for `graph`. Without LLVM, or on a processor without code generation, it runs op
-    by op, and says so once."""
+    """A program for a traced graph. Without LLVM, or on a processor without code generation, it
+    runs op by op, and says so once."""
     isa = native_isa()
     if isa == "none":
         _say_once("this machine has no code generation (Linux on x86-64 with AVX2 has)")
         return Interpreted(graph, variables, host_functions)
-    made = plan(fuse(graph), TILES[isa])
-    if not _load(made.kernels, isa):
+    layout = _recall(graph, isa) or _make(graph, isa)
+    if layout is None:
         _say_once("llvmlite is not installed (pip install llvmlite)")
         return Interpreted(graph, variables, host_functions)
-    return Program(graph, made, variables, host_functions, _FUNCTIONS)
+    arrays = constant_arrays(layout, graph)
+    return Program(layout, arrays, variables, host_functions, _FUNCTIONS)
+
+
+def _recall(graph: Graph, isa: str) -> Layout | None:
+    """The layout of an equal graph, with its kernels loaded: from before, or from disk."""
+    key = _graph_key(graph, isa)
+    if key is None:
+        return None
+    stored = _LAYOUTS.get(key)
+    if stored is None:
+        content = cache.read(key)
+        if not content:
+            return None
+        stored, objects = content[0], content[1:]
+        if not _take(objects, Layout.from_bytes(stored)):
+            return None
+        _remember(key, stored)
+    return Layout.from_bytes(stored)
+
+
+def _remember(key: str, stored: bytes) -> None:
+    while len(_LAYOUTS) >= _MOST_LAYOUTS:
+        del _LAYOUTS[next(iter(_LAYOUTS))]
+    _LAYOUTS[key] = stored
+
+
+def _make(graph: Graph, isa: str) -> Layout | None:
+    """A new layout with its kernels; None if that takes LLVM, and there is none."""
+    made = plan(fuse(simplify(graph)), TILES[isa])
+    layout = make_layout(graph, made)
+    texts = {kernel.name: kernel.text for kernel in made.kernels}
+    texts[_DRIVER] = driver_text("x86_64")
+    missing = [name for name in sorted(texts) if name not in _FUNCTIONS]
+    if missing:
+        if not is_available():
+            return None
+        image = build([texts[name] for name in missing], isa)
+        _FUNCTIONS.update(loader.load(image))
+        for name in missing:
+            _IMAGES[name] = image
+    key = _graph_key(graph, isa)
+    if key is not None:
+        stored = layout.to_bytes()
+        _remember(key, stored)
+        cache.write(key, [stored, *{id(i): i for i in (_IMAGES[n] for n in texts)}.values()])
+    return layout
+
+
+def _take(objects: Sequence[bytes], layout: Layout) -> bool:
+    """Load objects from the cache; whether all kernels of the layout are there then."""
+    needed = {_DRIVER, *(name for name, _ in layout.kernels)}
+    if not needed <= _FUNCTIONS.keys():
+        for image in objects:
+            for name, address in loader.load(image).items():
+                _FUNCTIONS.setdefault(name, address)
+                _IMAGES.setdefault(name, image)
+    return needed <= _FUNCTIONS.keys()
+
+
+def _graph_key(graph: Graph, isa: str) -> str | None:
+    """The cache key of a step: the graph, the compiler's sources, the processor, the versions."""
+    key = graph_key(graph)
+    return None if key is None else f"{key}-{_toolchain(isa)}"
+
+
+@functools.cache
+def _toolchain(isa: str) -> str:
+    state = hashlib.blake2b(digest_size=8)
+    for part in (isa, toolchain(), llvm_version(), np.__version__, *_sources()):
+        state.update(part.encode() + b"\0")
+    return state.hexdigest()
+
+
+def _sources() -> list[str]:
+    """Name, size and time of every file that decides what a graph is compiled to."""
+    here = os.path.dirname(__file__)
+    found = []
+    for folder in (here, os.path.join(here, "codegen"), os.path.join(here, "..", "ops")):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    state = entry.stat()
+                    found.append(f"{entry.name}:{state.st_size}:{state.st_mtime_ns}")
+    return sorted(found)
 
 
 @functools.cache
@@ -50,53 +140,11 @@ def _say_once(why: str) -> None:
     )
 
 
-def _load(kernels: Sequence[Kernel], isa: str) -> bool:
-    """Bring all kernels into executable memory; False if that takes LLVM, and there is none."""
-    texts = {kernel.name: kernel.text for kernel in kernels}
-    texts[_DRIVER] = driver_text("x86_64")
-    missing = [name for name in sorted(texts) if name not in _FUNCTIONS]
-    if not missing:
-        return True
-    key = _key(texts, isa)
-    stored = cache.read(key)
-    if stored is not None and _take(stored, texts):
-        return True
-    if not is_available():
-        return False
-    image = build([texts[name] for name in missing], isa)
-    _FUNCTIONS.update(loader.load(image))
-    for name in missing:
-        _IMAGES[name] = image
-    cache.write(key, list({id(i): i for i in (_IMAGES[name] for name in texts)}.values()))
-    return True
-
-
-def _take(stored: Sequence[bytes], texts: dict[str, str]) -> bool:
-    """Load objects from the cache; whether they have all the kernels."""
-    loaded = [(image, loader.load(image)) for image in stored]
-    if not texts.keys() <= {name for _, functions in loaded for name in functions}:
-        return False
-    for image, functions in loaded:
-        for name, address in functions.items():
-            _FUNCTIONS.setdefault(name, address)
-            _IMAGES.setdefault(name, image)
-    return True
-
-
-def _key(texts: dict[str, str], isa: str) -> str:
-    """The cache key of a step: all that its machine code depends on."""
-    state = hashlib.blake2b(digest_size=16)
-    for part in (isa, toolchain(), llvm_version(), _DRIVER, texts[_DRIVER], *sorted(texts)):
-        state.update(part.encode())
-        state.update(b"\0")
-    return state.hexdigest()
-
-
 @functools.cache
 def llvm_version() -> str:
     """What identifies the installed llvmlite, found without importing it."""
     found = importlib.util.find_spec("llvmlite")
     if found is None or found.origin is None:
         return "none"
-    state = os.stat(Path(found.origin).parent / "_version.py")
+    state = os.stat(os.path.join(os.path.dirname(found.origin), "_version.py"))
     return f"{found.origin}:{state.st_size}:{state.st_mtime_ns}"

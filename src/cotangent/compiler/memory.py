@@ -1,16 +1,18 @@
 """The memory plan: which kernels run when, and where every value lives.
 
-A step has two phases. Kernels that write variables are put into the second, the commit, if nothing needs
-their results any more and they cannot fail; they then work in place. All other new values
-of variables are computed aside and copied at the end. Temporary values share one arena by their lifetimes.
+A step has two phases. Kernels that write variables are put into the second, the commit, if
+nothing needs their results any more and they cannot fail; they then work in place. All other
+new values of variables are computed aside and copied at the end. Temporary values share one
+arena by their lifetimes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..shapes import contiguous_strides
 from . import graph as g
+from .codegen.emitter import Value
 from .codegen.kernel import Kernel, KernelEmitter, lanes_for
 from .codegen.loops import emit_loops
 from .codegen.matmul import Tile, emit_matmul
@@ -110,9 +112,9 @@ def _commits(fusion: Fusion) -> list[Group]:
         if group.kind != "loops" or not all(id(node) in writes for node in group.stored):
             continue
         numbers = {writes[id(node)] for node in group.stored}
-        if _reads_in_place(fusion, group, numbers) and not _is_checking(group):
-            if not any(other.before & group.bit for other in fusion.groups):
-                chosen.append(group)
+        needed = any(other.before & group.bit for other in fusion.groups)
+        if not needed and not _is_checking(group) and _reads_in_place(fusion, group, numbers):
+            chosen.append(group)
     return _ordered(chosen, writes, readers)
 
 
@@ -190,12 +192,15 @@ def _copy_kernel(fusion: Fusion, batch: list[tuple[int, Node]]) -> Kernel:
         if size == 1:
             e.store(e.load_one(source, node.dtype), target)
             continue
-        e.vector_loop(
-            size, [],
-            lambda j, held, s=source, t=target, w=width, d=node.dtype: (  # type: ignore[misc]
-                e.store(e.load(e.offset(s, j, w), d), e.offset(t, j, w)) or held
-            ),
-        )  # fmt: skip
+
+        def part(
+            j: str, carried: list[Value], at: Any = (source, target, width, node.dtype)
+        ) -> Any:
+            there, here, step, dtype = at
+            e.store(e.load(e.offset(there, j, step), dtype), e.offset(here, j, step))
+            return carried
+
+        e.vector_loop(size, [], part)
     return e.finish(0, moved)
 
 

@@ -1,14 +1,14 @@
 """Programs: a plan bound to memory, ready to be called.
 
-A program is a table of 8-byte slots that the kernels read, and the driver that goes through it. Addresses
-that can change (variables, arguments, results, the arena) are written into the table when they do.
-One integer, the epoch, tells whether anything did.
+A program is a table of 8-byte slots that the kernels read, and the driver that goes through it.
+Addresses that can change (variables, arguments, results, the arena) are written into the table
+when they do. One integer, the epoch, tells whether anything did.
 """
 
 from __future__ import annotations
 
 import ctypes
-import struct
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ import numpy as np
 
 from ..config import EPOCH
 from ..dtypes import DType
+from ..errors import Error
 from ..tensors import Variable
-from .codegen.driver import FIELDS
-from .graph import Graph
-from .memory import ALIGNMENT, Plan
+from .graph import Graph, Node
+from .layout import STATUS, WORD, Layout
+from .memory import ALIGNMENT
 
 # Inputs and results up to this size are copied; for larger ones their address is passed.
 _SMALL = 16384
@@ -33,7 +34,7 @@ _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
 Array = np.ndarray[Any, Any]
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818 (an outcome, not an error of the user)
     """A kernel reported a bad index; nothing of that iteration was committed.
 
     Attributes:
@@ -64,6 +65,13 @@ class _Arena:
 
 
 ARENA = _Arena()
+# A fork waits for the program that runs in another thread: the child would find it half done.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=ARENA.lock.acquire,
+        after_in_parent=ARENA.lock.release,
+        after_in_child=ARENA.lock.release,
+    )
 
 
 def address_of(array: Array) -> int:
@@ -96,74 +104,68 @@ class Program:
     """
 
     def __init__(
-        self, graph: Graph, plan: Plan, variables: Sequence[Variable],
+        self, layout: Layout, constants: Sequence[Array], variables: Sequence[Variable],
         host_functions: Sequence[Any], functions: dict[str, int],
     ) -> None:  # fmt: skip
         self.variables = tuple(variables)
-        self.written = plan.written
-        self.arguments = [(node.shape, node.dtype) for node in graph.arguments]
-        self.outputs = [(node.shape, node.dtype) for node in graph.outputs]
-        self.kernel_count = len(plan.kernels)
-        self.arena_size = plan.arena
+        self.written = tuple(layout.written)
+        self.arguments = [(tuple(shape), np.dtype(name)) for shape, name in layout.arguments]
+        self.outputs = [(tuple(shape), np.dtype(name)) for shape, name in layout.outputs]
+        self.arena_size = layout.arena
         self.epoch = -1
         self._host_functions = tuple(host_functions)
         self._varying = [i for i, host in enumerate(host_functions) if host.varying]
-        self._hosts = np.zeros(max(len(graph.hosts), 1), np.int64)
+        self._hosts = np.zeros(max(len(layout.hosts), 1), np.int64)
         self._host_views = [
-            np.ndarray((), node.dtype, buffer=self._hosts, offset=8 * i)
-            for i, node in enumerate(graph.hosts)
+            np.ndarray((), name, buffer=self._hosts, offset=8 * i)
+            for i, name in enumerate(layout.hosts)
         ]
-        self._constants = [node.payload for node in plan.constants]
+        self._constants = list(constants)
         self._held: list[Array] = []
         self._structure = -1
         self._looping = False
         self._bound = [_buffer(shape, dtype) for shape, dtype in self.arguments]
         self._results = [_buffer(shape, dtype) for shape, dtype in self.outputs]
-        self._plain = all(b is not None for b in [*self._bound, *self._results])
-        self._lay_out(plan, functions)
+        # For programs without large arguments or results, which are called most often.
+        self._plain_bound = [b for b in self._bound if b is not None]
+        self._plain_results = [r for r in self._results if r is not None]
+        plain = len(self._plain_bound) + len(self._plain_results)
+        self._plain = plain == len(self._bound) + len(self._results)
+        self._lay_out(layout, functions)
 
     # -- the table ------------------------------------------------------------------------
 
-    def _lay_out(self, plan: Plan, functions: dict[str, int]) -> None:
+    def _lay_out(self, layout: Layout, functions: dict[str, int]) -> None:
         """Write the table, and note where the addresses are that can change."""
         places: dict[tuple[str, int], list[int]] = {}
         arena: list[tuple[int, int]] = []
         words: list[int] = []
         starts = []
-        for kernel in plan.kernels:
+        for _, slots in layout.kernels:
             starts.append(len(words))
-            for slot in kernel.slots:
-                if slot.kind == "address" and slot.node is not None:
-                    place = plan.places[id(slot.node)]
-                    if place.kind == "arena":
-                        arena.append((len(words), place.number))
-                    else:
-                        places.setdefault(tuple(place), []).append(len(words))  # type: ignore[arg-type]
-                    words.append(0)
-                elif slot.kind == "status":
-                    places.setdefault(("status", 0), []).append(len(words))
-                    words.append(0)
-                else:
-                    words.append(_word(slot.value))
+            for kind, number in slots:
+                if kind == "arena":
+                    arena.append((len(words), number))
+                elif kind != WORD:
+                    places.setdefault((kind, number), []).append(len(words))
+                words.append(number if kind == WORD else 0)
         self._table = np.array([*words, 0], np.int64)
         base = address_of(self._table)
+        pairs = []
+        for (name, _), start in zip(layout.kernels, starts, strict=True):
+            pairs += [functions[name], base + 8 * start]
+        self._entries = np.array([*pairs, 0], np.int64)
         self._status = np.zeros(1, np.int64)
-        self._entries = np.array(
-            [v for k, s in zip(plan.kernels, starts, strict=True)
-             for v in (functions[k.name], base + 8 * s)] or [0], np.int64,
-        )  # fmt: skip
         self._arena_slots = np.array([at for at, _ in arena], np.int64)
         self._arena_offsets = np.array([offset for _, offset in arena], np.int64)
         self._places = places
         self._moves = np.zeros(2, np.int64)
-        self._header = np.zeros(len(FIELDS), np.int64)
-        self._header[:] = [
-            address_of(self._entries), plan.computing, self.kernel_count,
-            address_of(self._status), 0, 0,
-        ]  # fmt: skip
+        header = (address_of(self._entries), layout.computing, len(layout.kernels),
+                  address_of(self._status), 0, 0)  # fmt: skip
+        self._header = np.array(header, np.int64)
         self._header_address = address_of(self._header)
         self._run = _RUN(functions["run"])
-        self._set("status", 0, address_of(self._status))
+        self._set(STATUS, 0, address_of(self._status))
         for i, array in enumerate(self._constants):
             self._set("constant", i, address_of(array))
         self._point_at_own()
@@ -218,11 +220,11 @@ class Program:
             for i in self._varying:
                 self._host_views[i][...] = self._host_functions[i].value()
             if self._plain:
-                for bound, array in zip(self._bound, inputs, strict=True):
+                for bound, array in zip(self._plain_bound, inputs, strict=True):
                     bound[...] = array
                 if not self._run(self._header_address, 1):
                     raise Failed(0)
-                return [result.copy() for result in self._results]
+                return [result.copy() for result in self._plain_results]
             return self._call_large(inputs)
 
     def _call_large(self, inputs: Sequence[Any]) -> list[Array]:
@@ -236,23 +238,23 @@ class Program:
                 dense = _dense(array, self.arguments[i][1])
                 keep.append(dense)
                 self._set("argument", i, address_of(dense))
-        large = {}
-        for i, result in enumerate(self._results):
-            if result is None:
-                large[i] = np.empty(*self.outputs[i])
-                self._set("output", i, address_of(large[i]))
+        results: list[Array] = []
+        for i, own in enumerate(self._results):
+            result = np.empty(*self.outputs[i]) if own is None else own
+            if own is None:
+                self._set("output", i, address_of(result))
+            results.append(result)
         if not self._run(self._header_address, 1):
             raise Failed(0)
-        return [
-            large[i] if result is None else result.copy()
-            for i, result in enumerate(self._results)
-        ]
+        pairs = zip(results, self._results, strict=True)
+        return [result if own is None else result.copy() for result, own in pairs]
 
     def loop(self, stacked: Sequence[Any], times: int) -> list[Array]:
         """Run `times` times, on the leading slices of `stacked`.
 
-        Raises `Failed` with the number of the iteration whose index was bad; all variables then have
-        the values from before the loop, and that iteration's inputs can be run again op by op.
+        Raises `Failed` with the number of the iteration whose index was bad; all variables then
+        have the values from before the loop, and that iteration's inputs can be run again op by
+        op.
         """
         inputs = [_dense(x, dtype) for x, (_, dtype) in zip(stacked, self.arguments, strict=True)]
         results = [np.empty((times, *shape), dtype) for shape, dtype in self.outputs]
@@ -323,16 +325,9 @@ def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
     return np.empty(shape, dtype) if size <= _SMALL else None
 
 
-def _word(value: Any) -> int:
-    """A slot's integer, or the bits of a literal."""
-    if isinstance(value, int):
-        return value
-    raw = np.asarray(value).tobytes().ljust(8, b"\0")
-    return int(struct.unpack("<q", raw)[0])
-
-
 class Interpreted:
-    """A traced step that runs op by op: where no machine code can be made, and as its definition."""
+    """A traced step that runs op by op: where no machine code can be made, and as its
+    definition."""
 
     def __init__(
         self, graph: Graph, variables: Sequence[Variable],
@@ -355,22 +350,31 @@ class Interpreted:
             for host, node in zip(self._host_functions, self.graph.hosts, strict=True)
         ]
         variables = [v.peek() for v in self.variables]
-        outputs, new = self.graph.run(arrays, variables, hosts)
+        at: list[Node] = [*self.graph.nodes[:1]]
+        try:
+            outputs, new = self.graph.run(
+                arrays, variables, hosts, lambda node, _: at.__setitem__(0, node)
+            )
+        except Error as error:
+            error.message += f"\n  in {at[0].where()}"
+            raise
         for number, value in zip(self.written, new, strict=True):
             self.variables[number].claim(value)
         return outputs
 
     def loop(self, stacked: Sequence[Any], times: int) -> list[Array]:
-        """Run on each leading slice."""
+        """Run on each leading slice; all of it or nothing."""
         before = [self.variables[n].peek() for n in self.written]
         rows = []
         try:
             for i in range(times):
                 rows.append(self.call([array[i] for array in stacked]))
-        except Exception as error:
+        except Error as error:
             for number, array in zip(self.written, before, strict=True):
-                self.variables[number].claim(array)
-            error.add_note(f"in iteration {len(rows)} of the loop")
+                variable = self.variables[number]
+                variable.put(variable.wrap(array))
+            EPOCH.bump()
+            error.message += f" (iteration {len(rows)} of loop)"
             raise
         columns = list(zip(*rows, strict=True)) or [()] * len(self.outputs)
         return [

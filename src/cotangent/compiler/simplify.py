@@ -1,8 +1,8 @@
 """Simplification: constants, algebra, common subexpressions, dead code.
 
-One pass over the nodes in order. Every node is rebuilt on simplified inputs, run through the table of
-rules until none applies, and then looked up among the equal nodes before it. Dead code goes because a
-graph holds only what its outputs and writes need.
+One pass over the nodes in order. Every node is rebuilt on simplified inputs, run through the
+table of rules until none applies, and then looked up among the equal nodes before it. Dead code
+goes because a graph holds only what its outputs and writes need.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import numpy as np
 from ..ops import broadcast_to, matmul, mul_no_nan, multiply, negative, permute_dims, reshape
 from . import graph as g
 from .graph import Graph, Node
-
-# Larger results are not folded: they would be kept as constants, computed or not.
-_MOST_FOLDED = 4096
 
 Rule = Callable[[Node], Node | None]
 RULES: list[Rule] = []
@@ -138,9 +135,11 @@ def _key(node: Node) -> Any:
 @rule
 def fold_constants(node: Node) -> Node | None:
     """An op on constants alone is its value."""
-    if any(x.role != g.CONSTANT for x in node.inputs) or not node.inputs:
+    if not node.inputs or not all(x.role == g.CONSTANT for x in node.inputs):
         return None
-    if node.size > _MOST_FOLDED and node.op != "broadcast_to":
+    if not all(g.is_readable(x.payload) for x in node.inputs):
+        return None
+    if node.size > g.MOST_READ and node.op != "broadcast_to":
         return None
     if node.op == "broadcast_to":
         return g.constant(np.broadcast_to(node.inputs[0].payload, node.shape), node)
@@ -195,11 +194,11 @@ def divide_by_one(node: Node) -> Node | None:
 
 @rule
 def product_of_known(node: Node) -> Node | None:
-    """mul_no_nan(c, d) with a constant c that is not 0 is an ordinary product."""
+    """mul_no_nan(c, d) with a finite constant c that is not 0 is an ordinary product."""
     if node.primitive is not mul_no_nan:
         return None
     value = g.uniform(node.inputs[0])
-    if value is None or value == 0:
+    if value is None or value == 0 or not np.isfinite(value):
         return None
     return g.apply(multiply, node.inputs, {}, node)
 
@@ -225,9 +224,9 @@ def move_nothing(node: Node) -> Node | None:
 @rule
 def move_once(node: Node) -> Node | None:
     """Reshape of a reshape, broadcast of a broadcast, permutation of a permutation: one move."""
-    if node.kind != "movement" or node.inputs[0].primitive is not node.primitive:
+    below = node.inputs[0] if node.inputs else node
+    if node.kind != "movement" or node.primitive is None or below.primitive is not node.primitive:
         return None
-    below = node.inputs[0]
     attrs = dict(node.attrs)
     if node.primitive is permute_dims:
         attrs["axes"] = tuple(below.attrs["axes"][a] for a in node.attrs["axes"])

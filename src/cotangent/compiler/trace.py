@@ -1,14 +1,15 @@
 """Tracing: run a Python function on tensors without values, and write down what it does.
 
-While a trace is on, `bind` evaluates through it: every op becomes a node. Variables are read and
-written by identity, and the trace keeps their current values itself, so a trace that fails has
-changed nothing. Concrete tensors that are met become constants.
+While a trace is on, `bind` evaluates through it: every op becomes a node. Variables are read
+and written by identity, and the trace keeps their current values itself, so a trace that fails
+has changed nothing. Concrete tensors that are met become constants.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,6 +93,22 @@ class Trace:
         node = self._node(new.data)
         self._written[self._numbers[id(variable)]] = new
         self._values[id(variable)] = variable.wrap(node)
+
+    @contextlib.contextmanager
+    def substituting(
+        self, variables: Sequence[Variable], values: Sequence[Tensor]
+    ) -> Iterator[None]:
+        """Let `variables` hold `values` for a while, as if they had been assigned and put back."""
+        before = dict(self._values)
+        for variable, value in zip(variables, values, strict=True):
+            self._values[id(variable)] = value
+        try:
+            yield
+        finally:
+            for variable in variables:
+                self._values.pop(id(variable), None)
+                if id(variable) in before:
+                    self._values[id(variable)] = before[id(variable)]
 
     def argument(self, shape: Shape, dtype: DType, name: str) -> Tensor:
         """A new argument."""

@@ -1,7 +1,7 @@
 """Views: how a node reads another node's memory, without copying.
 
-Reshapes, permutations and broadcasts of a stored value are strides and nothing more. Strides are in
-elements.
+Reshapes, permutations and broadcasts of a stored value are strides and nothing more. Strides
+are in elements.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ of that set, in the copy that scikit-learn distributes. ``README.md`` beside thi
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
-from pathlib import Path
+import os
+import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,8 @@ import numpy as np
 from ..errors import ArgumentError, FileError
 from ..random import Generator
 
-_FILE = Path(__file__).with_name("digits.csv.gz")
+_FILE = os.path.join(os.path.dirname(__file__), "digits.csv.gz")
+_GZIP = 16 + zlib.MAX_WBITS
 _SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
 
 Array = np.ndarray[Any, Any]
@@ -77,11 +78,12 @@ def digits(seed: int = 0, test_fraction: float = 0.2) -> Digits:
 def _read() -> tuple[Array, Array]:
     """All images and labels, in the order of the file."""
     try:
-        packed = _FILE.read_bytes()
+        with open(_FILE, "rb") as file:
+            packed = file.read()
     except OSError as error:
         raise FileError(f"digits: cannot read {_FILE}: {error.strerror}; reinstall it") from error
     if hashlib.sha256(packed).hexdigest() != _SHA256:
         raise FileError(f"digits: {_FILE} is damaged (its checksum differs); reinstall cotangent")
-    rows = gzip.decompress(packed).decode("ascii").split()
+    rows = zlib.decompress(packed, _GZIP).decode("ascii").split()
     table = np.array(",".join(rows).split(","), np.uint8).reshape(len(rows), 65)
     return (table[:, :64] / np.float32(16)).astype(np.float32), table[:, 64].astype(np.int64)

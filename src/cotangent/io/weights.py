@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, FileError, MissingPackageError
+from ..runtime.files import replace_file
 from ..tensors import Tensor
 from ..variables import named_variables
 
@@ -47,7 +45,7 @@ def save(path: str | os.PathLike[str], model: Any) -> None:
     arrays = _arrays(model)
     data = _format().save(arrays, metadata={"format": "pt"})
     try:
-        _replace(Path(path), data)
+        replace_file(os.fspath(path), data)
     except OSError as error:
         raise FileError(
             f"save: cannot write {os.fspath(path)}: {error.strerror or error}"
@@ -75,31 +73,6 @@ def _key(name: Any) -> str:
     return name
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a whole file beside `path`, then give it that name."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _mode(path: Path) -> int:
-    """The permissions of the file that is replaced, or those of a new file."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
 def load(path: str | os.PathLike[str]) -> dict[str, Array]:
     """The arrays of a safetensors file, by name; for ``model.load_state_dict``.
 
@@ -109,7 +82,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
     """
     name = os.fspath(path)
     try:
-        data = Path(path).read_bytes()
+        with open(name, "rb") as file:
+            data = file.read()
     except OSError as error:
         raise FileError(f"load: cannot read {name}: {error.strerror or error}") from error
     package = _format()

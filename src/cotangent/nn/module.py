@@ -1,8 +1,8 @@
 """The base of layers and models, and the functions that work on any model.
 
 A model is an object. Its parameters are the variables found by walking its attributes, lists,
-tuples, dicts and plain objects; a path such as ``layers.0.weight`` names each. The functions here
-take any such model; the methods of `Module` call them.
+tuples, dicts and plain objects; a path such as ``layers.0.weight`` names each. The functions
+here take any such model; the methods of `Module` call them.
 
 A variable made to be trained is a parameter, frozen or not. One made with
 ``requires_grad=False`` (running statistics, counters) is a buffer: it is saved, not trained.

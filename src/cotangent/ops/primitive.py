@@ -5,11 +5,11 @@ derivatives, lowering, sample inputs. The tape, the derivatives and the compiler
 same record, and the registry tests walk all of them, so a new op is tested once it is defined.
 
 Conventions. ``infer(*xs, **attrs)`` gets things with ``.shape`` and ``.dtype`` and returns
-``(shape, dtype)``; it raises the error that the user sees. ``eval(xp, *arrays, **attrs)`` gets the
-array module. Derivative rules are written with ops on tensors, so they can be differentiated and
-compiled in turn: ``vjp[i](g, out, *inputs, **attrs)`` is the cotangent of input ``i``,
-``jvp[i](t, out, *inputs, **attrs)`` what the tangent ``t`` of input ``i`` adds to the tangent of
-the output.
+``(shape, dtype)``; it raises the error that the user sees. ``eval(xp, *arrays, **attrs)`` gets
+the array module. Derivative rules are written with ops on tensors, so they can be
+differentiated and compiled in turn: ``vjp[i](g, out, *inputs, **attrs)`` is the cotangent of
+input ``i``, ``jvp[i](t, out, *inputs, **attrs)`` what the tangent ``t`` of input ``i`` adds to
+the tangent of the output.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Counter-based random bits (Threefry-2x32, 20 rounds).
 
-The state of a generator is (seed, draw): every draw uses the next value of `draw`,
-whatever its size, and element i of it comes from block i // 2. So a draw depends on nothing but
-(seed, draw, position): not on threads, on the order of evaluation, or on compilation.
+The state of a generator is (seed, draw): every draw uses the next value of `draw`, whatever its
+size, and element i of it comes from block i // 2. So a draw depends on nothing but (seed, draw,
+position): not on threads, on the order of evaluation, or on compilation.
 
 Source: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 SC 2011.

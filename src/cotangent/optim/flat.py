@@ -1,8 +1,8 @@
 """Eager updates of many small parameters as one flat vector.
 
 The arithmetic of a small update costs less than calling NumPy for it, so parameters of equal
-settings are laid end to end and updated by one call of `update`. Rounding is the same element by
-element, so the bits are those of updates one by one.
+settings are laid end to end and updated by one call of `update`. Rounding is the same element
+by element, so the bits are those of updates one by one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Optimizers: rules that turn a parameter and its gradient into the parameter's next value.
 
-An optimizer is two short methods, `init` and `update`. The base class keeps the
-state, per parameter and in variables, so that a compiled step can read and write it; walks
-models; and, in eager work, updates small parameters of equal settings as one flat vector.
+An optimizer is two short methods, `init` and `update`. The base class keeps the state, per
+parameter and in variables, so that a compiled step can read and write it; walks models; and, in
+eager work, updates small parameters of equal settings as one flat vector.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Optimizer:
     """
 
     announces_changes = True
+    settings_are_inputs = True  # to compiled steps: numbers reach them without a new trace
     _memory: Memory
     lr: Any
 
@@ -113,6 +114,9 @@ class Optimizer:
             live = self._live(target, gradients)
         if STATE.trace is None:
             live = self._flat(live)
+        else:
+            STATE.trace.note(self)
+            STATE.trace.note(target)
         self._each(live)
 
     def _single(self, target: Variable, gradient: Any) -> Live:
@@ -164,6 +168,7 @@ class Optimizer:
             state = {name: cell.value.detach() for name, cell in cells.items()}
             g = gradient.detach()
             g = g if g.dtype == variable.dtype else g.astype(variable.dtype)
+            hypers["step"] = cells["step"]
             value, new = self._advance(variable.value.detach(), g, state, hypers)
             variable.assign(value)
             for name, tensor in new.items():
@@ -203,15 +208,30 @@ class Optimizer:
         held = getattr(self, name)
         if STATE.trace is None:
             return function(self._scheduled(held, count) if callable(held) else held)
-        if callable(held):
-            raise TraceError(
-                f"{self._name()}: schedules in compiled steps are not supported yet; set "
-                f"opt.{name} to a number between steps, which does not recompile"
-            )
-        key = (name, function, dtype)
+        cell = known["step"] if callable(held) else None  # each parameter has a step of its own
+        key = (name, function, dtype, id(cell))
         if key not in known:
-            known[key] = STATE.trace.host_scalar(lambda: function(getattr(self, name)), dtype)
+            known[key] = self._host_scalar(name, function, count, dtype, cell)
         return known[key]
+
+    def _host_scalar(
+        self, name: str, function: Callable[[Any], float], count: Any, dtype: DType,
+        cell: Variable | None,
+    ) -> Tensor:  # fmt: skip
+        """What the host evaluates for a compiled step."""
+        trace = STATE.trace
+        if cell is None:
+            return trace.host_scalar(lambda: function(getattr(self, name)), dtype)
+        if count.data.role != "variable":  # an update before this one, in the same function
+            raise TraceError(
+                f"{self._name()}: a function compiled by ct.jit may update a parameter once if "
+                f"opt.{name} is a schedule; call opt.step once, or set opt.{name} to a number"
+            )
+
+        def ahead(iterations: int) -> float:
+            return function(self._scheduled(getattr(self, name), int(cell.peek()) + iterations))
+
+        return trace.host_scalar(ahead, dtype, varying=True)
 
     def _scheduled(self, schedule: Callable[[int], Any], count: Any) -> float:
         return self._number("lr", schedule(int(count)))

@@ -1,8 +1,9 @@
 """Compiled objects on disk: one file per compiled step.
 
-The folder belongs to the user alone (mode 0700) and is refused otherwise. A file is written under a temporary
-name and renamed, begins with a checksum of the rest, and is deleted and made anew if
-anything about it is wrong: a damaged entry is never run. The oldest files go when the folder is full.
+The folder belongs to the user alone (mode 0700) and is refused otherwise. A file is written
+under a temporary name and renamed, begins with a checksum of the rest, and is deleted and made
+anew if anything about it is wrong: a damaged entry is never run. The oldest files go when the
+folder is full.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import hashlib
 import os
 import stat
 import struct
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+
+from .files import replace_file
 
 _MAGIC = b"cotangent-objects-1\n"
 _DIGEST = 32
@@ -22,20 +23,20 @@ _MOST_BYTES = 256 << 20
 _SUFFIX = ".objects"
 
 
-def folder() -> Path | None:
+def folder() -> str | None:
     """The cache folder: ``$COTANGENT_CACHE``, or ``cotangent`` in the user's cache folder.
 
-    None if caching is turned off (``COTANGENT_CACHE=off``), or the folder cannot be made, or is not safe:
-    a cache that others can write to could make this process run their code.
+    None if caching is turned off (``COTANGENT_CACHE=off``), or the folder cannot be made, or is
+    not safe: a cache that others can write to could make this process run their code.
     """
     setting = os.environ.get("COTANGENT_CACHE", "")
     if setting == "off":
         return None
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    path = Path(setting) if setting else Path(base) / "cotangent"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    path = setting or os.path.join(base, "cotangent")
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state = path.stat()
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        state = os.stat(path)
     except OSError:
         return None
     foreign = state.st_uid != os.getuid() if hasattr(os, "getuid") else False
@@ -49,17 +50,18 @@ def read(key: str) -> list[bytes] | None:
     place = folder()
     if place is None:
         return None
-    path = place / f"{key}{_SUFFIX}"
+    path = os.path.join(place, key + _SUFFIX)
     try:
-        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
-            return None
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
+                return None
+            content = file.read()
     except OSError:
         return None
     objects = _unpack(content)
     if objects is None:
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)
     else:
         with contextlib.suppress(OSError):
             os.utime(path)
@@ -73,19 +75,9 @@ def write(key: str, objects: Sequence[bytes]) -> None:
         return
     body = b"".join(struct.pack("<Q", len(image)) + image for image in objects)
     content = _MAGIC + hashlib.sha256(body).digest() + body
-    try:
-        handle, name = tempfile.mkstemp(dir=place, prefix="part-")
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, place / f"{key}{_SUFFIX}")
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        return
-    _trim(place)
+    with contextlib.suppress(OSError):
+        replace_file(os.path.join(place, key + _SUFFIX), content, durable=False)
+        _trim(place)
 
 
 def _unpack(content: bytes) -> list[bytes] | None:
@@ -103,13 +95,13 @@ def _unpack(content: bytes) -> list[bytes] | None:
     return objects
 
 
-def _trim(place: Path) -> None:
+def _trim(place: str) -> None:
     """Remove the files that were used longest ago, down to the bound."""
-    with contextlib.suppress(OSError):
-        files = [(path.stat(), path) for path in place.glob(f"*{_SUFFIX}")]
-        total = sum(state.st_size for state, _ in files)
-        for state, path in sorted(files, key=lambda pair: pair[0].st_mtime):
-            if total <= _MOST_BYTES:
-                break
-            path.unlink()
-            total -= state.st_size
+    with os.scandir(place) as entries:
+        files = [(entry.stat(), entry.path) for entry in entries if entry.name.endswith(_SUFFIX)]
+    total = sum(state.st_size for state, _ in files)
+    for state, path in sorted(files, key=lambda pair: pair[0].st_mtime):
+        if total <= _MOST_BYTES:
+            break
+        os.unlink(path)
+        total -= state.st_size

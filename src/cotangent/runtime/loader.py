@@ -1,8 +1,8 @@
 """Putting compiled objects into executable memory.
 
-A kernel's object file (ELF, relocatable) is laid out and relocated by hand, so a process that finds its
-kernels in the cache never imports LLVM. Code pages are mapped twice, once writable and once executable, so
-that nothing is ever both.
+A kernel's object file (ELF, relocatable) is laid out and relocated by hand, so a process that
+finds its kernels in the cache never imports LLVM. Code pages are mapped twice, once writable
+and once executable, so that nothing is ever both.
 
 Source: System V ABI, AMD64 supplement (relocations), and the ELF-64 object file format.
 """
@@ -14,6 +14,7 @@ import mmap
 import os
 import platform
 import struct
+import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -53,7 +54,10 @@ class _ObjectFile:
         if image[:6] != b"\x7fELF\x02\x01":
             raise CompileError("the object is not a little-endian ELF-64 file")
         self.image = image
-        table, count = struct.unpack_from("<Q", image, 40)[0], struct.unpack_from("<H", image, 60)[0]
+        table, count = (
+            struct.unpack_from("<Q", image, 40)[0],
+            struct.unpack_from("<H", image, 60)[0],
+        )
         self.sections = []
         for i in range(count):
             row = struct.unpack_from("<IIQQQQIIQQ", image, table + 64 * i)
@@ -97,17 +101,19 @@ class _CodeMemory:
         self._base = 0
         self._used = _CHUNK
         self._keep: list[mmap.mmap] = []
+        self.lock = threading.RLock()
 
     def place(self, size: int, align: int) -> tuple[mmap.mmap, int, int]:
         """Room for `size` bytes: the writable map, the offset in it, the executable address."""
-        start = -(-self._used // align) * align
-        if self._chunk is None or start + size > len(self._chunk):
-            self._grow(max(size, _CHUNK))
-            start = 0
-        self._used = start + size
-        if self._chunk is None:
-            raise CompileError("no memory for code")
-        return self._chunk, start, self._base + start
+        with self.lock:
+            start = -(-self._used // align) * align
+            if self._chunk is None or start + size > len(self._chunk):
+                self._grow(max(size, _CHUNK))
+                start = 0
+            self._used = start + size
+            if self._chunk is None:
+                raise CompileError("no memory for code")
+            return self._chunk, start, self._base + start
 
     def _grow(self, size: int) -> None:
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -135,6 +141,12 @@ def _address_of(region: mmap.mmap) -> int:
 
 
 _MEMORY = _CodeMemory()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_MEMORY.lock.acquire,
+        after_in_parent=_MEMORY.lock.release,
+        after_in_child=_MEMORY.lock.release,
+    )
 
 
 def load(image: bytes) -> dict[str, int]:

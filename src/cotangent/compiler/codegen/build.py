@@ -8,7 +8,6 @@ import os
 import platform
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ...errors import ArgumentError, CompileError, MissingPackageError
@@ -36,8 +35,8 @@ TILES = {"avx512": Tile(8, 2), "avx2": Tile(4, 1), "aarch64": Tile(4, 1)}
 def native_isa() -> str:
     """What to compile for: "avx512" or "avx2", or "none" where compiled code cannot run.
 
-    The processor decides; ``COTANGENT_ISA=avx2`` turns AVX-512 off, ``COTANGENT_ISA=none`` all of it.
-    The results are the same bits on either.
+    The processor decides; ``COTANGENT_ISA=avx2`` turns AVX-512 off, ``COTANGENT_ISA=none`` all
+    of it. The results are the same bits on either.
     """
     wanted = os.environ.get("COTANGENT_ISA", "")
     if wanted not in ("", "avx512", "avx2", "none"):
@@ -53,7 +52,8 @@ def native_isa() -> str:
 
 def _processor_flags() -> list[str]:
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            text = file.read()
     except OSError:
         return []
     line = next((row for row in text.splitlines() if row.startswith("flags")), "")
@@ -96,8 +96,8 @@ def build(texts: Sequence[str], isa: str) -> bytes:
     """One object with the functions of all `texts`.
 
     Raises:
-        CompileError: if LLVM refuses the text, or the object would need symbols from elsewhere; both are
-            bugs of this library.
+        CompileError: if LLVM refuses the text, or the object would need symbols from elsewhere;
+            both are bugs of this library.
     """
     llvm = _llvm()
     with _LLVM:

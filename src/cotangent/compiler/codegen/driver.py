@@ -2,8 +2,8 @@
 
 A program is a table of (kernel, slots) pairs. The driver goes through it: compute, look at the
 status, commit; for a loop it then moves the addresses of the arguments and results on and
-begins again. It sets the floating-point control state to IEEE defaults, whatever the
-thread's is, and restores it.
+begins again. It sets the floating-point control state to IEEE defaults, whatever the thread's
+is, and restores it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """exp, log, tanh and logaddexp as instructions on vectors, in float32 and float64.
 
 Each takes an emitter and values and writes straight-line code: no branches, no tables, no calls
-to a mathematical library. Every rounding is spelled out, so every processor gives the same bits.
+to a mathematical library. Every rounding is spelled out, so every processor gives the same
+bits.
 
 The argument is reduced to a short interval, where a polynomial takes over. The polynomials go
 through Chebyshev nodes of that interval; the tests derive them again. The reductions are

@@ -1,7 +1,7 @@
 """Kernels: an emitter with arguments, loops, and masked loads and stores.
 
-A kernel is a function ``void kernel(ptr args)``. `args` is a row of 8-byte slots: addresses, sizes,
-strides and literals, loaded on entry. So one text serves every shape of the same
+A kernel is a function ``void kernel(ptr args)``. `args` is a row of 8-byte slots: addresses,
+sizes, strides and literals, loaded on entry. So one text serves every shape of the same
 structure, and a program is a table of kernels with their slots.
 """
 
@@ -191,7 +191,8 @@ class KernelEmitter(Emitter):
         self.lines.append(f"  store {scalar} {name}, ptr {pointer}, align {align}")
 
     def across_lanes(self, combine: Callable[[Value, Value], Value], value: Value) -> Value:
-        """All lanes combined, by halves: the same tree on every machine. The result is in lane 0."""
+        """All lanes combined, by halves: the same tree on every machine. The result is in lane
+        0."""
         width = self.lanes // 2
         while width:
             turn = ", ".join(f"i32 {(i + width) % self.lanes}" for i in range(self.lanes))
@@ -357,9 +358,7 @@ class KernelEmitter(Emitter):
         digest = hashlib.blake2b((declared + text).encode(), digest_size=10).hexdigest()
         name = f"k{digest}"
         renamed = text.replace(f"@{NAME}(", f"@{name}(", 1)
-        return Kernel(
-            name, f"{declared}\n{renamed}", tuple(self._slots), self.checks, flops, moved
-        )
+        return Kernel(name, f"{declared}\n{renamed}", tuple(self._slots), self.checks, flops, moved)
 
 
 def lane_numbers(lanes: int, kind: str) -> str:
@@ -374,5 +373,3 @@ def _suffix(dtype: DType) -> str:
 def lanes_for(dtypes: Sequence[DType]) -> int:
     """16 lanes, or 8 where an element of 8 bytes takes part."""
     return 8 if any(dtype.itemsize == 8 for dtype in dtypes) else 16
-
-

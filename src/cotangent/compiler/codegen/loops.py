@@ -1,12 +1,13 @@
 """Loop nests: elementwise groups and reductions.
 
-The loops run over the group's domain, collapsed where the strides allow. The last axis is cut into
-vectors. Axes that stay are outside, axes that are reduced inside; a reduction of the last
+The loops run over the group's domain, collapsed where the strides allow. The last axis is cut
+into vectors. Axes that stay are outside, axes that are reduced inside; a reduction of the last
 axis keeps one partial result a lane and combines the lanes by a fixed tree at the end.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -180,7 +181,7 @@ class _LoopEmitter:
         elif self.last_reduced:
             totals = self._inner_loops(0, pointers, self._identities(), vector=True)
             for node, total in zip(self.reductions, totals, strict=True):
-                joined = self.e.across_lanes(lambda a, b, n=node: self._combine(n, a, b), total)
+                joined = self.e.across_lanes(functools.partial(self._combine, node), total)
                 self._store_reduced(node, joined, pointers, first=True)
         else:
             self._vectors_outside(pointers)
@@ -233,7 +234,7 @@ class _LoopEmitter:
     ) -> list[Value]:
         """All nodes at one vector of the last axis; the new totals of the reductions."""
         values: dict[Any, Value] = {}
-        after = []
+        after: list[Value] = []
         for node in self.nodes:
             inputs = [
                 self._input(node, i, pointers, j, values)
@@ -333,11 +334,11 @@ def _emit_empty(group: Group) -> Kernel | None:
     for node in filled:
         pointer, zero = e.address(node), e.constant(0, node.dtype)
 
-        def body(j: str, carried: list[Value], p: str = pointer, z: Value = zero) -> Sequence[Value]:
+        def body(
+            j: str, carried: list[Value], p: str = pointer, z: Value = zero
+        ) -> Sequence[Value]:
             e.store(z, e.offset(p, j, str(z.dtype.itemsize)))
             return carried
 
         e.vector_loop(node.size, [], body)
     return e.finish(0, sum(node.size * node.dtype.itemsize for node in filled))
-
-

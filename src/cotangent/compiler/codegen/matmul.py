@@ -1,16 +1,16 @@
 """Matrix multiplication: an outer-product register tile.
 
-A tile of C is `height` rows by a few vectors of columns. For each k it loads the vectors of one row of
-B and multiplies them by single elements of A. Rows of B must lie densely; A is read with any strides,
-so a transposed left side costs nothing. Every element of C is one chain of `fma` over k from 0, whatever the
-tile, so its bits depend on nothing but the operands.
+A tile of C is `height` rows by a few vectors of columns. For each k it loads the vectors of one
+row of B and multiplies them by single elements of A. Rows of B must lie densely; A is read with
+any strides, so a transposed left side costs nothing. Every element of C is one chain of `fma`
+over k from 0, whatever the tile, so its bits depend on nothing but the operands.
 
 The rows are cut into tiles of two heights, h and h - 1, so that no thin edge is left over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...shapes import contiguous_strides
@@ -154,7 +154,7 @@ class _MatmulEmitter:
         def body(k: str, totals: list[Value]) -> Sequence[Value]:
             across = e.compute("mul", k, self.steps[1])
             row = e.offset(sides.b, k, self.steps[2])
-            b = [self._vector(e.load, row, v, vectors, mask) for v in range(vectors)]
+            b = [self._load(row, v, vectors, mask) for v in range(vectors)]
             after = []
             for i in range(height):
                 x = e.load_one(e.offset(rows[i], across, "1"), dtype)
@@ -165,20 +165,21 @@ class _MatmulEmitter:
         row = sides.c
         for i in range(height):
             for v in range(vectors):
-                total = totals[i * vectors + v]
-                self._vector(lambda p, _, t=total: e.store(t, p), row, v, vectors, mask)
+                e.mask = mask if v == vectors - 1 else None
+                e.store(totals[i * vectors + v], self._vector(row, v))
+                e.mask = None
             row = e.offset(row, "1", self.c_row)
 
-    def _vector(
-        self, access: Callable[..., Value], row: str, v: int, vectors: int, mask: Value | None
-    ) -> Value:
-        """Load or store vector `v` of a row; only the last one may be masked."""
-        e = self.e
-        e.mask = mask if v == vectors - 1 else None
-        pointer = e.offset(row, str(v * e.lanes), str(self.size)) if v else row
-        result = access(pointer, self.node.dtype)
-        e.mask = None
-        return result
+    def _vector(self, row: str, v: int) -> str:
+        """The address of vector `v` of a row."""
+        return self.e.offset(row, str(v * self.e.lanes), str(self.size)) if v else row
+
+    def _load(self, row: str, v: int, vectors: int, mask: Value | None) -> Value:
+        """Vector `v` of a row of B; only the last one may be masked."""
+        self.e.mask = mask if v == vectors - 1 else None
+        value = self.e.load(self._vector(row, v), self.node.dtype)
+        self.e.mask = None
+        return value
 
 
 def emit_matmul(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
@@ -202,5 +203,3 @@ def _zeros(emitter: _MatmulEmitter) -> Kernel:
 
     e.vector_loop(node.size, [], body)
     return e.finish(0, node.size * emitter.size)
-
-

@@ -1,7 +1,7 @@
 """Kernels that move rows: gather, scatter-add, transposing copies.
 
-Indices are checked where they are used. A bad one sets the status of the step and is replaced by 0,
-so nothing outside of the arrays is ever touched.
+Indices are checked where they are used. A bad one sets the status of the step and is replaced
+by 0, so nothing outside of the arrays is ever touched.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _KINDS = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
 
 def _row_of(e: KernelEmitter, index: Node, pointer: str, i: str, rows: int) -> str:
-    """Index number `i` as a 64-bit integer in ``[0, rows)``; a bad one is reported and becomes 0."""
+    """Index number `i` as a 64-bit integer in ``[0, rows)``; a bad one is reported and becomes
+    0."""
     kind = _KINDS[index.dtype.itemsize]
     at = e.offset(pointer, i, str(index.dtype.itemsize))
     raw, wide = e.fresh(), e.fresh()
@@ -220,5 +221,3 @@ def _mix(e: Emitter, a: Value, b: Value, lanes: list[int]) -> Value:
     return e.emit(
         f"shufflevector {kind} {a.text}, {kind} {b.text}, <{len(lanes)} x i32> <{pick}>", a.dtype
     )
-
-
