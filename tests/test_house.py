@@ -18,9 +18,9 @@ PACKAGE = "cotangent"
 FLOORS = [
     "errors config dtypes shapes tree _version",
     "ops backends runtime",
-    "functional tensors tape gradients transforms variables creation random testing "
+    "functional tensors tape gradients transforms variables creation random "
     "operators entries arrays",
-    "compiler",
+    "compiler testing",
     "nn optim data io distributed",
     "train",
     "viz cli sklearn console demo",

@@ -1,10 +1,11 @@
 """Checks of derivatives and of op records, for the test suite and for users' own functions.
 
-Two judges that do not know each other: central differences see a wrong formula, and the adjoint
-identity ``<g, J t> = <transpose(J) g, t>`` sees a VJP that is not the transpose of the JVP.
-Where both rules come from one wrong partial, only the first notices, so both are needed.
+Two judges of derivatives that do not know each other: central differences see a wrong formula,
+and the adjoint identity ``<g, J t> = <transpose(J) g, t>`` sees a VJP that is not the transpose of
+the JVP. Where both rules come from one wrong partial, only the first notices, so both are needed.
+Compiled code is judged by evaluation.
 
-Everything runs in float64. Tolerances follow from the dtype: a central difference with the step
+Derivatives are checked in float64. Tolerances follow from the dtype: a central difference with the step
 ``cbrt(eps)`` is off by about ``eps ** (2/3)``.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .backends import NUMPY
+from .compiler.compiled import jit
 from .dtypes import FLOATS, DType, float16, float32, float64, is_float
 from .entries import Shaped
 from .errors import Error
@@ -204,6 +206,52 @@ def check_special(record: Primitive, sample: Sample) -> None:
         _compare(what, got, expected, 4 * float(np.finfo(dtype).eps))
 
 
+def check_compiled(record: Primitive, sample: Sample) -> None:
+    """Check compiled code against evaluation, in float32 and float64, and special values too.
+
+    Elementwise records are run on a long vector as well, which takes a loop and a masked rest.
+    Integers and bools must be equal; floats may differ by a few units in the last place
+    of the largest intermediate.
+    """
+    for dtype in (float32, float64):
+        inputs = _inputs(sample, dtype)
+        _compare_compiled(record, inputs, sample.attrs)
+        if record.kind == "elementwise" and all(x.size for x in inputs):
+            _compare_compiled(record, [np.resize(x, 53) for x in inputs], sample.attrs)
+
+
+def _compare_compiled(record: Primitive, inputs: list[Any], attrs: Any) -> None:
+    tensors = [asarray(x) for x in inputs]
+    expected = record(*tensors, **attrs).numpy()
+    got = jit(lambda *xs: record(*xs, **attrs))(*tensors).numpy()
+    what = f"{record.name} compiled, for inputs {[(x.shape, str(x.dtype)) for x in inputs]}"
+    if (got.shape, got.dtype) != (expected.shape, expected.dtype):
+        raise CheckError(
+            f"{what}: it gives {got.dtype} {got.shape}, evaluation {expected.dtype} "
+            f"{expected.shape}"
+        )
+    tolerance = 0.0
+    if is_float(got.dtype):
+        eps = float(max(np.finfo(x.dtype).eps for x in (*inputs, got) if is_float(x.dtype)))
+        tolerance = 8 * eps * _largest_intermediate(record, inputs, expected, attrs)
+    with np.errstate(all="ignore"):
+        close = (got == expected) | (np.abs(got * 1.0 - expected) <= tolerance)
+    if not np.all(close | ((got != got) & (expected != expected))):
+        raise CheckError(
+            f"{what}: {got.tolist()} differs from evaluation, {expected.tolist()}, by more than "
+            f"{tolerance:.1e}"
+        )
+
+
+def _largest_intermediate(record: Primitive, inputs: list[Any], expected: Any, attrs: Any) -> float:
+    """The largest finite magnitude among inputs, result, and what is added up on the way."""
+    values = [x for x in (*inputs, expected) if x.dtype.kind == "f"]
+    if record.kind in ("reduce", "matmul", "scatter"):
+        sizes = [np.abs(x) if x.dtype.kind == "f" else x for x in inputs]
+        values.append(NUMPY.evaluate(record.eval, sizes, attrs))
+    return max(1.0, *(_largest(x[np.isfinite(x)]) for x in values))
+
+
 def check_documented(record: Primitive) -> None:
     """Check that the record says what it is, and has samples and consistent rules."""
     problems = [
@@ -223,8 +271,11 @@ def check_documented(record: Primitive) -> None:
 
 
 # Checks of a record at one of its samples: name -> check. Those in the second table need a
-# derivative. Further ones (compiled against eager) are entered by the floors that can do them.
-SAMPLE_CHECKS: dict[str, Callable[[Primitive, Sample], None]] = {"shape rule": check_shape_rule}
+# derivative.
+SAMPLE_CHECKS: dict[str, Callable[[Primitive, Sample], None]] = {
+    "shape rule": check_shape_rule,
+    "compiled": check_compiled,
+}
 DERIVATIVE_CHECKS: dict[str, Callable[[Primitive, Sample], None]] = {
     "jvp": check_jvp,
     "adjoint": check_adjoint,
@@ -248,6 +299,7 @@ def check_record(record: Primitive, seed: int = 0) -> None:
                 check(record, sample)
     for sample in record.special:
         check_special(record, sample)
+        check_compiled(record, sample)
 
 
 # -- small parts ------------------------------------------------------------------------------

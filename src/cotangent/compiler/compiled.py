@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import enum
 import functools
-import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..config import EPOCH, SETTINGS, STATE
-from ..dtypes import DType, float64
-from ..errors import ArgumentError, ArgumentTypeError, Error, ShapeError, TraceError
-from ..gradients import Gradients, Modes
-from ..shapes import Shape
+from ..config import EPOCH, STATE
+from ..errors import ArgumentError, Error, ShapeError, TraceError
+from ..gradients import Modes
 from ..tensors import Tensor, Variable
 from ..tree import LEAF, flatten, unflatten
 from ..variables import holds_variables
+from .arguments import (
+    Placeholder,
+    argument_names,
+    common_length,
+    general_signature,
+    kind_of,
+    placeholders,
+    refuse_leaked,
+    stacked,
+    what_varies,
+)
 from .explain import explain_step
 from .graph import Graph, Node
 from .guards import Guard, captured
 from .link import link
 from .program import Failed
+from .results import Rebuild, flat_results, rebuild
 from .simplify import simplify
 from .through import track_results
 from .trace import Trace, run_traced
 
-_STATIC = (bool, int, str, bytes, type(None), enum.Enum)
 # Programs kept for one function; those used longest ago go first.
 _MOST_PROGRAMS = 64
 _RETRACES_BEFORE_WARNING = 16
@@ -96,7 +103,7 @@ class Entry:
         for place, array in zip(self.places, arrays, strict=True):
             leaf = leaves[place]
             leaves[place] = leaf(array) if callable(leaf) else Tensor(array)
-        return _rebuild(unflatten(self.results, iter(leaves)))
+        return rebuild(unflatten(self.results, iter(leaves)))
 
 
 class Jitted:
@@ -116,6 +123,10 @@ class Jitted:
         self._warned = False
         self._last: tuple[Any, Any] | None = None
         self._keep: dict[int, Any] = {}
+        # The latest call: most calls are like the one before, and take a shorter way.
+        self._recent: Any = None
+        self._recent_args: tuple[Any, ...] = ()
+        self._recent_grad = True
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
@@ -135,14 +146,19 @@ class Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if STATE.trace is not None:
             return self._function(*args, **kwargs)
-        key, inputs = self._signature(args, kwargs)
-        entry = self._find(key, args, kwargs)
+        inputs = None if kwargs else self._recall(args)
+        if inputs is None:
+            key, inputs = self._signature(args, kwargs)
+            entry = self._find(key, args, kwargs)
+            self._remember(args, kwargs, entry)
+        else:
+            entry = self._recent
         try:
             arrays = entry.program.call(inputs)
         except Failed as failure:
             raise self._diagnose(failure, args, kwargs, inputs) from None
         except TypeError:
-            _refuse_leaked(self.__name__, args, kwargs)
+            refuse_leaked(self.__name__, args, kwargs)
             raise
         result = entry.assemble(arrays)
         if entry.differentiable and STATE.grad:
@@ -163,8 +179,8 @@ class Jitted:
                 the whole loop is undone.
         """
         leaves, structure = flatten(args)
-        arrays = [_stacked(leaf) for leaf in leaves]
-        times = _common_length(arrays)
+        arrays = [stacked(leaf) for leaf in leaves]
+        times = common_length(arrays)
         if not times:
             raise ShapeError("loop: the arguments have no leading slices to go through")
         first = unflatten(structure, iter([Tensor(array[0]) for array in arrays]))
@@ -189,7 +205,7 @@ class Jitted:
                 "explain: call the function first; it is compiled for its arguments"
             )
         args, kwargs = self._last
-        traced = self._trace(*_placeholders(args, kwargs))
+        traced = self._trace(*placeholders(args, kwargs))
         return explain_step(self.__name__, simplify(traced.graph))
 
     # -- signatures -----------------------------------------------------------------------
@@ -208,30 +224,36 @@ class Jitted:
                 parts += (data.dtype.char, data.shape, 0)
                 inputs.append(data)
             else:
-                return self._general_signature(args, kwargs)
+                return general_signature(args, kwargs, self._keep)
         if kwargs:
-            return self._general_signature(args, kwargs)
+            return general_signature(args, kwargs, self._keep)
         return tuple(parts), inputs
 
-    def _general_signature(self, args: Any, kwargs: Any) -> tuple[Any, list[Any]]:
-        leaves, structure = flatten((args, kwargs))
-        parts: list[Any] = [STATE.grad, structure]
-        inputs: list[Any] = []
-        for leaf in leaves:
-            kind = _kind_of(leaf)
-            if kind == "array":
-                data = leaf.data if isinstance(leaf, Tensor) else leaf
-                parts += (np.asarray(data).dtype.char, np.shape(data), isinstance(leaf, Tensor))
-                inputs.append(data)
-            elif kind == "float":
-                parts.append(float)
-                inputs.append(leaf)
-            elif kind == "static":
-                parts += (type(leaf), leaf)
-            else:
-                parts.append(id(leaf))
-                self._keep[id(leaf)] = leaf
-        return tuple(parts), inputs
+    def _recall(self, args: tuple[Any, ...]) -> list[Any] | None:
+        """The arrays to run on, if this call is like the latest one."""
+        known = self._recent_args
+        if len(args) != len(known) or STATE.grad is not self._recent_grad:
+            return None
+        inputs = []
+        for x, (kind, dtype, shape) in zip(args, known, strict=True):
+            if type(x) is not kind:
+                return None
+            data = x if kind is np.ndarray else x.data
+            if data.dtype is not dtype or data.shape != shape:
+                return None
+            inputs.append(data)
+        entry = self._recent
+        if entry is None or entry.structure != EPOCH.structure:
+            return None
+        return None if entry.loose and not entry.guard.loose_parts_hold() else inputs
+
+    def _remember(self, args: tuple[Any, ...], kwargs: Any, entry: Entry) -> None:
+        """Let the next call be compared with this one, if all arguments are arrays."""
+        self._recent = None
+        if not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args):
+            self._recent_args = tuple((type(x), x.dtype, x.shape) for x in args)
+            self._recent_grad = STATE.grad
+            self._recent = entry
 
     def _find(self, key: Any, args: Any, kwargs: Any) -> Entry:
         """The program for a signature: one that is current, or a new one."""
@@ -245,8 +267,8 @@ class Jitted:
         return self._compile(key, args, kwargs)
 
     def _compile(self, key: Any, args: Any, kwargs: Any) -> Entry:
-        placeholders = _placeholders(args, kwargs)
-        traced = self._trace(*placeholders)
+        call = placeholders(args, kwargs)
+        traced = self._trace(*call)
         trace = traced.trace
         try:
             program = link(traced.graph, trace.variables, trace.host_functions)
@@ -258,7 +280,7 @@ class Jitted:
             if holds_variables(reference.value):
                 trace.note(reference.value)
         for leaf in flatten((args, kwargs))[0]:
-            if _kind_of(leaf) == "captured" and not isinstance(leaf, Variable):
+            if kind_of(leaf) == "captured" and not isinstance(leaf, Variable):
                 trace.note(leaf)
         used = {id(x) for x in (*trace.roots, *trace.variables)}
         guard = Guard(trace.roots, [x for x in references if id(x.value) in used])
@@ -268,7 +290,7 @@ class Jitted:
         del entries[8:]
         while len(self._entries) > _MOST_PROGRAMS:
             del self._entries[next(iter(self._entries))]
-        before, self._last = self._last, placeholders
+        before, self._last = self._last, call
         self._count_traces(before)
         return entry
 
@@ -279,8 +301,8 @@ class Jitted:
         self._warned = True
         warnings.warn(
             f"ct.jit has traced {self.__name__} {self._traces} times, most recently because of "
-            f"{_what_varies(self._function, before, self._last)}; pass arrays of few shapes, and numbers that change as "
-            "floats or arrays",
+            f"{what_varies(self._function, before, self._last)}; pass arrays of few shapes, and "
+            "numbers that change as floats or arrays",
             RuntimeWarning,
             stacklevel=5,
         )
@@ -290,7 +312,7 @@ class Jitted:
     def _trace(self, args: Any, kwargs: Any) -> Traced:
         """Trace the function on placeholders."""
         trace = Trace()
-        names = _argument_names(self._function, args)
+        names = argument_names(self._function, args)
 
         def run() -> Any:
             leaves, structure = flatten((args, kwargs))
@@ -308,7 +330,7 @@ class Jitted:
         return run_traced(trace, run)
 
     def _results(self, trace: Trace, result: Any) -> Traced:
-        leaves, structure = flatten(_flat_results(result))
+        leaves, structure = flatten(flat_results(result))
         outputs: list[Tensor] = []
         places: list[int] = []
         kept: list[Any] = []
@@ -317,7 +339,7 @@ class Jitted:
                 places.append(i)
                 outputs.append(leaf.value if isinstance(leaf, Variable) else leaf)
                 kept.append(None)
-            elif _kind_of(leaf) in ("static", "float", "array") or isinstance(leaf, _Rebuild):
+            elif kind_of(leaf) in ("static", "float", "array") or isinstance(leaf, Rebuild):
                 kept.append(leaf)
             else:
                 raise TraceError(
@@ -329,7 +351,7 @@ class Jitted:
 
     def _diagnose(self, failure: Failed, args: Any, kwargs: Any, inputs: Sequence[Any]) -> Error:
         """Run the failing iteration op by op, to name op, layer and line."""
-        traced = self._trace(*_placeholders(args, kwargs))
+        traced = self._trace(*placeholders(args, kwargs))
         graph, trace = traced.graph, traced.trace
         variables = [v.peek() for v in trace.variables]
         if failure.values is not None:
@@ -351,148 +373,6 @@ class Jitted:
         return TraceError(
             f"ct.jit: {self.__name__} reported a bad index that running it op by op does not show"
         )
-
-
-class Placeholder:
-    """The shape and dtype of an argument."""
-
-    __slots__ = ("shape", "dtype")
-
-    def __init__(self, shape: Shape, dtype: DType) -> None:
-        self.shape = shape
-        self.dtype = dtype
-
-
-def _kind_of(leaf: Any) -> str:
-    """How an argument takes part: "array", "float", "static" or "captured"."""
-    if isinstance(leaf, Variable):
-        return "captured"
-    if isinstance(leaf, (Tensor, np.ndarray)):
-        return "array"
-    if isinstance(leaf, (float, np.floating)):
-        return "float"
-    if isinstance(leaf, (*_STATIC, np.integer, np.bool_)):
-        return "static"
-    return "captured"
-
-
-def _placeholders(args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """The arguments with placeholders for what is traced."""
-    leaves, structure = flatten((args, kwargs))
-    out = []
-    for leaf in leaves:
-        kind = _kind_of(leaf)
-        if kind == "array":
-            keep = isinstance(leaf, Tensor) or leaf.dtype.char != float64.char
-            dtype = leaf.dtype.newbyteorder("=") if keep else SETTINGS.default_float
-            out.append(Placeholder(leaf.shape, dtype))
-        elif kind == "float":
-            out.append(Placeholder((), SETTINGS.default_float))
-        else:
-            out.append(leaf)
-    return unflatten(structure, iter(out))
-
-
-def _argument_names(function: Callable[..., Any], args: Any) -> dict[int, str]:
-    """Names for the traced arguments, by leaf number, where an argument is one leaf."""
-    try:
-        names = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return {}
-    return dict(enumerate(names)) if all(isinstance(a, Placeholder) for a in args) else {}
-
-
-class _Rebuild:
-    """Marks where the variables of `Gradients` go in a flat result."""
-
-    def __init__(self, owners: list[Any]) -> None:
-        self.owners = owners
-
-
-def _flat_results(result: Any) -> Any:
-    """`result` with Gradients as dicts, which can be flattened."""
-    if isinstance(result, Gradients):
-        pairs = list(result.pairs())
-        return {"gradients": _Rebuild([p[:2] for p in pairs]), "values": [p[2] for p in pairs]}
-    if isinstance(result, dict):
-        if any(isinstance(key, Tensor) for key in result):
-            raise TraceError("ct.jit: a tensor cannot be a key of a dict that is returned")
-        return {key: _flat_results(item) for key, item in result.items()}
-    if type(result) in (list, tuple):
-        return type(result)(_flat_results(item) for item in result)
-    return result
-
-
-def _refuse_leaked(name: str, args: Any, kwargs: Any) -> None:
-    """Raise if an argument is a tensor without values, kept from a trace."""
-    for leaf in flatten((args, kwargs))[0]:
-        if isinstance(leaf, Tensor) and isinstance(leaf.data, Node):
-            raise TraceError(
-                f"{name}: a tensor of shape {leaf.shape} that was made inside a function compiled "
-                f"by ct.jit, at {leaf.data.source}, has no values outside of it; return it from "
-                "that function instead"
-            )
-
-
-def _rebuild(result: Any) -> Any:
-    """The inverse of `_flat_results`."""
-    if isinstance(result, dict):
-        mark = result.get("gradients")
-        if isinstance(mark, _Rebuild):
-            pairs = zip(mark.owners, result["values"], strict=True)
-            return Gradients.of((number, owner, g) for (number, owner), g in pairs)
-        return {key: _rebuild(item) for key, item in result.items()}
-    if type(result) in (list, tuple):
-        return type(result)(_rebuild(item) for item in result)
-    return result
-
-
-def _stacked(leaf: Any) -> np.ndarray[Any, Any]:
-    if isinstance(leaf, Tensor):
-        return leaf.numpy()
-    if isinstance(leaf, np.ndarray):
-        is_double = leaf.dtype.char == float64.char
-        return leaf.astype(SETTINGS.default_float) if is_double else leaf
-    raise ArgumentTypeError(
-        f"loop: every argument must be an array or tensor with a leading axis, not "
-        f"{type(leaf).__name__}; repeat a constant for each iteration, or close over it"
-    )
-
-
-def _common_length(arrays: Sequence[Any]) -> int:
-    for array in arrays:
-        if not array.ndim:
-            raise ShapeError("loop: an argument of shape () has no leading axis to go through")
-    lengths = [array.shape[0] for array in arrays]
-    if not lengths:
-        raise ArgumentError("loop: give at least one array; its length is the number of calls")
-    if len(set(lengths)) > 1:
-        shapes = ", ".join(str(array.shape) for array in arrays)
-        raise ShapeError(f"loop: the arguments have different lengths; shapes {shapes}")
-    return int(lengths[0])
-
-
-def _what_varies(function: Callable[..., Any], before: Any, now: Any) -> str:
-    """The argument that differs between the last two traces."""
-    old, new = (_named_arguments(function, *call) for call in (before, now))
-    for name in [*new, *old]:
-        a, b = old.get(name, "absent"), new.get(name, "absent")
-        if a != b:
-            return f"the argument {name}, which was {a} and then {b}"
-    return "a changed layer, mode or setting"
-
-
-def _named_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, str]:
-    """What each argument was traced for, by its name."""
-    try:
-        bound = inspect.signature(function).bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):
-        bound = dict(enumerate(args)) | kwargs
-    return {f"{name!s}": ", ".join(map(_described, flatten(x)[0])) for name, x in bound.items()}
-
-
-def _described(leaf: Any) -> str:
-    return f"{leaf.dtype}{leaf.shape}" if isinstance(leaf, Placeholder) else repr(leaf)
 
 
 def jit(function: Callable[..., Any]) -> Jitted:

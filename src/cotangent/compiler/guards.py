@@ -57,9 +57,12 @@ class Guard:
 
     def loose_parts_hold(self) -> bool:
         """Whether names, and the containers that announce nothing, are as they were."""
-        if not self.names_hold():
+        for names, name, value in self._names:  # as in names_hold: this runs at every call
+            if names.get(name) is not value:
+                return False
+        if self._cells and not self.names_hold():
             return False
-        return all(_same(parts, _parts(item)) for item, parts in self.loose)
+        return not self.loose or all(_same(parts, _parts(item)) for item, parts in self.loose)
 
     def names_hold(self) -> bool:
         """Whether the function's names still refer to the same models, optimizers and variables."""

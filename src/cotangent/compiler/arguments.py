@@ -1,0 +1,150 @@
+"""The arguments of compiled functions: which are traced, which are static, which are captured."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..config import SETTINGS, STATE
+from ..dtypes import DType, float64
+from ..errors import ArgumentError, ArgumentTypeError, ShapeError, TraceError
+from ..shapes import Shape
+from ..tensors import Tensor, Variable
+from ..tree import flatten, unflatten
+from .graph import Node
+
+_STATIC = (bool, int, str, bytes, type(None), enum.Enum)
+
+
+class Placeholder:
+    """The shape and dtype of an argument."""
+
+    __slots__ = ("shape", "dtype")
+
+    def __init__(self, shape: Shape, dtype: DType) -> None:
+        self.shape = shape
+        self.dtype = dtype
+
+
+def kind_of(leaf: Any) -> str:
+    """How an argument takes part: "array", "float", "static" or "captured"."""
+    if isinstance(leaf, Variable):
+        return "captured"
+    if isinstance(leaf, (Tensor, np.ndarray)):
+        return "array"
+    if isinstance(leaf, (float, np.floating)):
+        return "float"
+    if isinstance(leaf, (*_STATIC, np.integer, np.bool_)):
+        return "static"
+    return "captured"
+
+
+def placeholders(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments with placeholders for what is traced."""
+    leaves, structure = flatten((args, kwargs))
+    out = []
+    for leaf in leaves:
+        kind = kind_of(leaf)
+        if kind == "array":
+            keep = isinstance(leaf, Tensor) or leaf.dtype.char != float64.char
+            dtype = leaf.dtype.newbyteorder("=") if keep else SETTINGS.default_float
+            out.append(Placeholder(leaf.shape, dtype))
+        elif kind == "float":
+            out.append(Placeholder((), SETTINGS.default_float))
+        else:
+            out.append(leaf)
+    return unflatten(structure, iter(out))
+
+
+def argument_names(function: Callable[..., Any], args: Any) -> dict[int, str]:
+    """Names for the traced arguments, by leaf number, where an argument is one leaf."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return {}
+    return dict(enumerate(names)) if all(isinstance(a, Placeholder) for a in args) else {}
+
+
+def general_signature(args: Any, kwargs: Any, keep: dict[int, Any]) -> tuple[Any, list[Any]]:
+    """What a program is made for, and the arrays to run it on; `keep` gets what is captured."""
+    leaves, structure = flatten((args, kwargs))
+    parts: list[Any] = [STATE.grad, structure]
+    inputs: list[Any] = []
+    for leaf in leaves:
+        kind = kind_of(leaf)
+        if kind == "array":
+            data = leaf.data if isinstance(leaf, Tensor) else leaf
+            parts += (np.asarray(data).dtype.char, np.shape(data), isinstance(leaf, Tensor))
+            inputs.append(data)
+        elif kind == "float":
+            parts.append(float)
+            inputs.append(leaf)
+        elif kind == "static":
+            parts += (type(leaf), leaf)
+        else:
+            parts.append(id(leaf))
+            keep[id(leaf)] = leaf
+    return tuple(parts), inputs
+
+
+def refuse_leaked(name: str, args: Any, kwargs: Any) -> None:
+    """Raise if an argument is a tensor without values, kept from a trace."""
+    for leaf in flatten((args, kwargs))[0]:
+        if isinstance(leaf, Tensor) and isinstance(leaf.data, Node):
+            raise TraceError(
+                f"{name}: a tensor of shape {leaf.shape} that was made inside a function compiled "
+                f"by ct.jit, at {leaf.data.source}, has no values outside of it; return it from "
+                "that function instead"
+            )
+
+
+def stacked(leaf: Any) -> np.ndarray[Any, Any]:
+    if isinstance(leaf, Tensor):
+        return leaf.numpy()
+    if isinstance(leaf, np.ndarray):
+        is_double = leaf.dtype.char == float64.char
+        return leaf.astype(SETTINGS.default_float) if is_double else leaf
+    raise ArgumentTypeError(
+        f"loop: every argument must be an array or tensor with a leading axis, not "
+        f"{type(leaf).__name__}; repeat a constant for each iteration, or close over it"
+    )
+
+
+def common_length(arrays: Sequence[Any]) -> int:
+    for array in arrays:
+        if not array.ndim:
+            raise ShapeError("loop: an argument of shape () has no leading axis to go through")
+    lengths = [array.shape[0] for array in arrays]
+    if not lengths:
+        raise ArgumentError("loop: give at least one array; its length is the number of calls")
+    if len(set(lengths)) > 1:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ShapeError(f"loop: the arguments have different lengths; shapes {shapes}")
+    return int(lengths[0])
+
+
+def what_varies(function: Callable[..., Any], before: Any, now: Any) -> str:
+    """The argument that differs between the last two traces."""
+    old, new = (_named_arguments(function, *call) for call in (before, now))
+    for name in [*new, *old]:
+        a, b = old.get(name, "absent"), new.get(name, "absent")
+        if a != b:
+            return f"the argument {name}, which was {a} and then {b}"
+    return "a changed layer, mode or setting"
+
+
+def _named_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, str]:
+    """What each argument was traced for, by its name."""
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        bound = dict(enumerate(args)) | kwargs
+    return {f"{name!s}": ", ".join(map(_described, flatten(x)[0])) for name, x in bound.items()}
+
+
+def _described(leaf: Any) -> str:
+    return f"{leaf.dtype}{leaf.shape}" if isinstance(leaf, Placeholder) else repr(leaf)
