@@ -165,7 +165,7 @@ SHORTER = {
     "move_nothing": lambda x: ct.permute_dims(ct.broadcast_to(x, x.shape), (0, 1)).exp(),
     "move_once": lambda x: ct.permute_dims(ct.reshape(ct.reshape(x, (24,)), (6, 4)).T, (1, 0)),
     "sum_over_ones": lambda x: ct.sum(ct.reshape(x, (4, 1, 6)), axis=1),
-    "cast_to_same": lambda x: x.astype(ct.float32).exp(),
+    "cast_to_same": lambda x: ops.astype(x, dtype=X.dtype).exp(),
 }
 
 
@@ -490,9 +490,10 @@ def test_an_update_commits_in_place():
     graph, _ = _trace(step, X)
     made = plan(fuse(simplify(graph)), TILES["avx2"])
     committing = made.kernels[made.computing :]
-    assert len(committing) == 1
-    assert any(made.places[id(s.node)].kind == "variable" for s in committing[0].slots if s.node)
-    assert made.arena == 0  # nothing is computed aside
+    for kernel in committing:
+        assert any(made.places[id(s.node)].kind == "variable" for s in kernel.slots if s.node)
+    assert len(committing) == 2  # the parameter, and the step count
+    assert made.arena < 4 * 6 * 4  # no parameter is computed aside
 
 
 def test_a_write_that_another_kernel_still_reads_is_computed_aside():
@@ -626,6 +627,10 @@ REDUCED = [
 ]  # fmt: skip
 
 
+def _reversed(x):
+    return ct.permute_dims(x, tuple(range(x.ndim))[::-1])
+
+
 @pytest.mark.parametrize(("shape", "axis"), REDUCED)
 def test_reductions(shape, axis):
     for dtype in ("float32", "float64"):
@@ -635,7 +640,7 @@ def test_reductions(shape, axis):
         _check(lambda x: x * 2 - ct.mean(x * x, axis=axis, keepdims=True), x + 1, largest=size)
         if x.size:
             _check(lambda x: ct.max(x * 3, axis=axis), x)
-            _check(lambda x: (x, ct.sum(x.T, axis=None), ct.max(-x.T)), x, largest=size)
+            _check(lambda x: (x, ct.sum(_reversed(x)), ct.max(-_reversed(x))), x, largest=size)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def refuse_leaked(name: str, args: Any, kwargs: Any) -> None:
 
 
 def stacked(leaf: Any) -> np.ndarray[Any, Any]:
+    """An argument of `loop` as an array with a leading axis."""
     if isinstance(leaf, Tensor):
         return leaf.numpy()
     if isinstance(leaf, np.ndarray):
@@ -115,6 +116,7 @@ def stacked(leaf: Any) -> np.ndarray[Any, Any]:
 
 
 def common_length(arrays: Sequence[Any]) -> int:
+    """The length that all arguments of `loop` have; `ShapeError` if they differ."""
     for array in arrays:
         if not array.ndim:
             raise ShapeError("loop: an argument of shape () has no leading axis to go through")

@@ -146,7 +146,7 @@ def graph_key(graph: Graph) -> str | None:
 
 def _is_ours(primitive: Any) -> bool:
     functions: Sequence[Any] = (primitive.lower, primitive.eval)
-    return all(f is None or f.__module__.startswith("cotangent.ops.") for f in functions)
+    return all(f is None or (f.__module__ or "").startswith("cotangent.ops.") for f in functions)
 
 
 def _constant_text(array: Any) -> str:
