@@ -127,7 +127,7 @@ def test_a_graph_runs_op_by_op_to_the_eager_values(step_graph):
 def test_verify_sees_a_node_that_contradicts_its_record():
     graph, _ = _trace(lambda x: x.exp().sum(), _random(3))
     graph.nodes[-1].shape = (7,)
-    with pytest.raises(CompileError, match="sum .* its record says"):
+    with pytest.raises(CompileError, match=r"sum .* its record says"):
         graph.verify()
 
 
@@ -161,7 +161,7 @@ SHORTER = {
     "multiply_by_one": lambda x: (x * 1.0).exp() + ops.mul_no_nan(x, 1.0) * 1.0,
     "divide_by_one": lambda x: (x / 1.0).exp(),
     "product_of_known": lambda x: ops.mul_no_nan(2.0, x),
-    "negate_twice": lambda x: (-(-x)).exp(),
+    "negate_twice": lambda x: ops.negative(-x).exp(),
     "move_nothing": lambda x: ct.permute_dims(ct.broadcast_to(x, x.shape), (0, 1)).exp(),
     "move_once": lambda x: ct.permute_dims(ct.reshape(ct.reshape(x, (24,)), (6, 4)).T, (1, 0)),
     "sum_over_ones": lambda x: ct.sum(ct.reshape(x, (4, 1, 6)), axis=1),
@@ -401,7 +401,7 @@ def _random_program(seed):
         fits = [x for x in values if x.shape == (4, 5)]
         u.assign(fits[next(pick) % len(fits)])
         v.assign(fits[next(pick) % len(fits)])
-        return tuple(some() for _ in range(4)) + (values[-1], u)
+        return some(), some(), some(), some(), values[-1], u
 
     shapes = [(4, 5), (5,), (4, 1)]
     return f, (u, v), [rng.uniform(-1, 1, s) for s in shapes]
@@ -485,7 +485,7 @@ def test_an_update_commits_in_place():
 
     def step(x):
         opt.step(w, x)
-        return x.sum()
+        return ()
 
     graph, _ = _trace(step, X)
     made = plan(fuse(simplify(graph)), TILES["avx2"])
@@ -637,8 +637,8 @@ def test_reductions(shape, axis):
         x = _random(*shape, dtype=dtype)
         size = max(x.size, 1)
         _check(lambda x: ct.sum(x, axis=axis), x, largest=size)
-        _check(lambda x: x * 2 - ct.mean(x * x, axis=axis, keepdims=True), x + 1, largest=size)
         if x.size:
+            _check(lambda x: x * 2 - ct.mean(x * x, axis=axis, keepdims=True), x + 1, largest=size)
             _check(lambda x: ct.max(x * 3, axis=axis), x)
             _check(lambda x: (x, ct.sum(_reversed(x)), ct.max(-_reversed(x))), x, largest=size)
 
@@ -668,7 +668,9 @@ def test_gather_and_scatter(index, tail):
 @pytest.mark.parametrize("axes", list(itertools.permutations(range(3))))
 def test_permutations(axes):
     x = _random(3, 18, 35)
-    _check(lambda x: (ct.permute_dims(x, axes), ct.permute_dims(x, axes).exp().sum()), x, largest=4e3)
+    _check(
+        lambda x: (ct.permute_dims(x, axes), ct.permute_dims(x, axes).exp().sum()), x, largest=4e3
+    )
     shape = tuple(x.shape[a] for a in axes)
     _check(lambda x: ct.reshape(ct.permute_dims(x, axes), (shape[0], -1)) * 2, x)
 
@@ -725,7 +727,9 @@ def test_gradients_of_a_network(widths, dtype):
 def test_constants_of_any_layout():
     table = ct.tensor(np.arange(12.0).reshape(3, 4))
     flipped = ct.tensor(np.arange(12.0).reshape(4, 3)[::-1].T)
-    _check(lambda x: (x + table, x * flipped, table, flipped.T, x @ table.T), _random(3, 4), largest=80)
+    _check(
+        lambda x: (x + table, x * flipped, table, flipped.T, x @ table.T), _random(3, 4), largest=80
+    )
 
 
 def test_nodes_are_described_in_errors():

@@ -57,6 +57,14 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {"lr": 0.01}),
     ("Adam", {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.02}),
     ("Adam", {"lr": 0.01, "betas": (0.0, 0.9)}),
+    ("AdamW", {"lr": 0.01}),
+    ("AdamW", {"lr": 0.02, "betas": (0.8, 0.95), "weight_decay": 0.3}),
+    ("RMSprop", {"lr": 0.01}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "eps": 1e-4, "weight_decay": 0.01, "momentum": 0.8}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "centered": True}),
+    ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5, "weight_decay": 0.02}),
+    ("Adagrad", {"lr": 0.1}),
+    ("Adagrad", {"lr": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.5, "eps": 1e-6}),
 ]
 
 
@@ -80,7 +88,9 @@ def test_fifty_steps_equal_pytorch(double: None, name: str, settings: dict[str, 
         np.testing.assert_allclose(value, expected[key].numpy(), rtol=1e-11, err_msg=key)
 
 
-@pytest.mark.parametrize(("name", "settings"), SETTINGS)
+@pytest.mark.parametrize(
+    ("name", "settings"), [*SETTINGS, ("Lion", {"lr": 0.01, "weight_decay": 0.1})]
+)
 def test_flat_groups_give_the_bits_of_single_updates(name: str, settings: dict[str, Any]) -> None:
     ct.manual_seed(2)
     together, apart = MLP(4, 6, 3), MLP(4, 6, 3)

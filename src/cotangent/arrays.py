@@ -21,7 +21,8 @@ def new_array(what: str, data: Any, dtype: Any) -> Array:
     except ValueError as error:
         raise ShapeError(f"{what}: the nested lists are ragged: {error}") from None
     if dtype is None:
-        dtype = SETTINGS.default_float if source.dtype == float64 else source.dtype
+        native = source.dtype.newbyteorder("=")
+        dtype = SETTINGS.default_float if native == float64 else native
     if source.dtype.kind not in "biuf":
         raise DTypeError(
             f"{what}: cannot hold {source.dtype} data (a value of class {type(data).__name__}); "

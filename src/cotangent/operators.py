@@ -6,7 +6,7 @@ function.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from . import functional, ops
 from .dtypes import is_float
@@ -58,8 +58,8 @@ class Operators:
     def __neg__(self) -> Tensor:
         return ops.negative(self)
 
-    def __pos__(self) -> Self:
-        return self
+    def __pos__(self) -> Tensor:
+        return ops.lift(self)
 
     def __abs__(self) -> Tensor:
         return ops.absolute(self)

@@ -485,5 +485,8 @@ def var(name: str, data: Any, dtype: Any = None, requires_grad: bool | None = No
 
 
 def lift(value: Any) -> Tensor:
-    """`value` as a tensor: tensors as they are, the rest as `tensor` makes them."""
+    """`value` as a tensor: a variable's present value, tensors as they are, the rest as `tensor`
+    makes them."""
+    if isinstance(value, Variable):
+        return value.value  # so that no function hands on the variable, which changes
     return value if isinstance(value, Tensor) else tensor(value)

@@ -5,8 +5,8 @@ and the adjoint identity ``<g, J t> = <transpose(J) g, t>`` sees a VJP that is n
 the JVP. Where both rules come from one wrong partial, only the first notices, so both are needed.
 Compiled code is judged by evaluation.
 
-Derivatives are checked in float64. Tolerances follow from the dtype: a central difference with the step
-``cbrt(eps)`` is off by about ``eps ** (2/3)``.
+Derivatives are checked in float64. Tolerances follow from the dtype: a central difference with
+the step ``cbrt(eps)`` is off by about ``eps ** (2/3)``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .compiler.compiled import jit
 from .dtypes import FLOATS, DType, float16, float32, float64, is_float
 from .entries import Shaped
 from .errors import Error
-from .ops import Primitive, Sample
+from .ops import PerInput, Primitive, Sample
 from .tensors import Tensor, asarray
 from .transforms import jvp, vjp
 from .tree import flatten
@@ -254,14 +254,15 @@ def _largest_intermediate(record: Primitive, inputs: list[Any], expected: Any, a
 
 def check_documented(record: Primitive) -> None:
     """Check that the record says what it is, and has samples and consistent rules."""
+    vjp, jvp = ([r[0]] if isinstance(r, PerInput) else r for r in (record.vjp, record.jvp))
     problems = [
         (not record.doc, "has no doc"),
         ("\n" in record.doc, "has a doc of several lines"),
         (not record.kind, "has no kind"),
         (not record.samples(np.random.default_rng(0)), "has no samples"),
-        (len(record.vjp) != len(record.jvp), "has VJP and JVP rules of different numbers"),
+        (len(vjp) != len(jvp), "has VJP and JVP rules of different numbers"),
         (
-            any((a is None) != (b is None) for a, b in zip(record.vjp, record.jvp, strict=False)),
+            any((a is None) != (b is None) for a, b in zip(vjp, jvp, strict=False)),
             "has a VJP without a JVP for an input, or the reverse",
         ),
     ]

@@ -124,9 +124,8 @@ class Jitted:
         self._last: tuple[Any, Any] | None = None
         self._keep: dict[int, Any] = {}
         # The latest call: most calls are like the one before, and take a shorter way.
-        self._recent: Any = None
-        self._recent_args: tuple[Any, ...] = ()
-        self._recent_grad = True
+        # One attribute, so that another thread's call cannot come between its parts.
+        self._recent: tuple[Entry, bool, tuple[Any, ...]] | None = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
@@ -146,13 +145,13 @@ class Jitted:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if STATE.trace is not None:
             return self._function(*args, **kwargs)
-        inputs = None if kwargs else self._recall(args)
-        if inputs is None:
+        known = None if kwargs else self._recall(args)
+        if known is None:
             key, inputs = self._signature(args, kwargs)
             entry = self._find(key, args, kwargs)
             self._remember(args, kwargs, entry)
         else:
-            entry = self._recent
+            entry, inputs = known
         try:
             arrays = entry.program.call(inputs)
         except Failed as failure:
@@ -183,7 +182,12 @@ class Jitted:
         times = common_length(arrays)
         if not times:
             raise ShapeError("loop: the arguments have no leading slices to go through")
-        first = unflatten(structure, iter([Tensor(array[0]) for array in arrays]))
+        # Slices of the same kind as a call would get, so that both use one program.
+        slices = [
+            Tensor(array[0]) if isinstance(leaf, Tensor) else np.asarray(array[0])
+            for array, leaf in zip(arrays, leaves, strict=True)
+        ]
+        first = unflatten(structure, iter(slices))
         key, _ = self._signature(first, {})
         entry = self._find(key, first, {})
         try:
@@ -229,10 +233,12 @@ class Jitted:
             return general_signature(args, kwargs, self._keep)
         return tuple(parts), inputs
 
-    def _recall(self, args: tuple[Any, ...]) -> list[Any] | None:
-        """The arrays to run on, if this call is like the latest one."""
-        known = self._recent_args
-        if len(args) != len(known) or STATE.grad is not self._recent_grad:
+    def _recall(self, args: tuple[Any, ...]) -> tuple[Entry, list[Any]] | None:
+        """The program and the arrays to run it on, if this call is like the latest one."""
+        if self._recent is None:
+            return None
+        entry, grad, known = self._recent
+        if len(args) != len(known) or STATE.grad is not grad:
             return None
         inputs = []
         for x, (kind, dtype, shape) in zip(args, known, strict=True):
@@ -242,18 +248,16 @@ class Jitted:
             if data.dtype is not dtype or data.shape != shape:
                 return None
             inputs.append(data)
-        entry = self._recent
-        if entry is None or entry.structure != EPOCH.structure:
+        if entry.structure != EPOCH.structure:
             return None
-        return None if entry.loose and not entry.guard.loose_parts_hold() else inputs
+        return None if entry.loose and not entry.guard.loose_parts_hold() else (entry, inputs)
 
     def _remember(self, args: tuple[Any, ...], kwargs: Any, entry: Entry) -> None:
         """Let the next call be compared with this one, if all arguments are arrays."""
         self._recent = None
         if not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args):
-            self._recent_args = tuple((type(x), x.dtype, x.shape) for x in args)
-            self._recent_grad = STATE.grad
-            self._recent = entry
+            kinds = tuple((type(x), x.dtype, x.shape) for x in args)
+            self._recent = (entry, STATE.grad, kinds)
 
     def _find(self, key: Any, args: Any, kwargs: Any) -> Entry:
         """The program for a signature: one that is current, or a new one."""

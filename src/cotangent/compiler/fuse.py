@@ -9,13 +9,18 @@ nothing; a copy is made only where no strides describe the result.
 from __future__ import annotations
 
 from ..errors import CompileError
-from ..shapes import Shape
+from ..shapes import Shape, contiguous_strides
 from . import graph as g
 from .graph import Graph, Node
 from .views import View, move, same_elements, squeeze, whole
 
 # A loop nest with more values than this spills registers more than it saves traffic.
 _MOST_NODES = 64
+
+
+# Kinds of ops that have a kernel of their own, and those among them that read row-major inputs.
+_ALONE = {"matmul", "assemble", "gather", "scatter"}
+_DENSE = {"gather", "scatter"}
 
 
 class Group:
@@ -127,7 +132,7 @@ class Fusion:
     def _place(self, node: Node) -> None:
         if node.kind in ("elementwise", "reduce"):
             self._place_in_loops(node)
-        elif node.kind in ("matmul", "gather", "scatter"):
+        elif node.kind in _ALONE:
             self._place_alone(node)
         elif node.kind != "movement":
             raise CompileError(
@@ -135,10 +140,10 @@ class Fusion:
             )
 
     def _place_alone(self, node: Node) -> None:
-        views = [self.view(x) for x in node.inputs]
+        views = [self.view(x) for x in node.inputs if _is_read(node, x)]
         if node.kind == "matmul":
             views[1] = self.contiguous_last(node.inputs[1])
-        elif node.kind in ("gather", "scatter"):
+        elif node.kind in _DENSE:
             views = [self._dense(x) for x in node.inputs]
         group = self._new_group(node.kind, node.shape)
         group.nodes.append(node)
@@ -152,7 +157,7 @@ class Fusion:
     def _dense(self, node: Node) -> View:
         """A row-major view of `node`, by a copy if need be."""
         view = self.view(node)
-        if view.strides == whole(Node("op", view.shape, node.dtype)).strides:
+        if not view.offset and view.strides == contiguous_strides(view.shape):
             return view
         key = -id(node)
         if key not in self._views:
@@ -318,6 +323,11 @@ class Fusion:
             order += ready
             waiting = [x for x in waiting if not done & x.bit]
         self.groups = [x for x in order if x.stored]
+
+
+def _is_read(node: Node, x: Node) -> bool:
+    """Whether the kernel of `node` reads `x` from memory, rather than as a number in its text."""
+    return node.kind != "assemble" or g.uniform(x) is None
 
 
 def single_uses(graph: Graph) -> set[int]:

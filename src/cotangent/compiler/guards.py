@@ -99,6 +99,10 @@ def _facts(roots: list[Any]) -> list[Any]:
             facts.append(item)
             if isinstance(item, Variable):
                 facts.append(item.requires_grad)
+            elif getattr(item, "announces_changes", False):
+                facts.append(getattr(item, "training", None))  # the class's, until it is set
+                facts += [x for name, part in children(item) if name != "training"
+                          for x in (name, part)]  # fmt: skip
             else:
                 facts += _parts(item)
     return facts

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ..shapes import contiguous_strides
 from . import graph as g
+from .codegen.assemble import emit_assemble
 from .codegen.emitter import Value
 from .codegen.kernel import Kernel, KernelEmitter, lanes_for
 from .codegen.loops import emit_loops
@@ -60,6 +61,14 @@ class Plan(NamedTuple):
     keep: list[Node]
 
 
+_EMITTERS = {
+    "assemble": emit_assemble,
+    "gather": emit_gather,
+    "scatter": emit_scatter,
+    "transpose": emit_transpose,
+}
+
+
 def plan(fusion: Fusion, tile: Tile) -> Plan:
     """Order the kernels of `fusion` and give every value a place."""
     commits = _commits(fusion)
@@ -88,11 +97,7 @@ def _emit(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
         return emit_loops(fusion, group)
     if group.kind == "matmul":
         return emit_matmul(fusion, group, tile)
-    if group.kind == "gather":
-        return emit_gather(fusion, group)
-    if group.kind == "scatter":
-        return emit_scatter(fusion, group)
-    return emit_transpose(fusion, group)
+    return _EMITTERS[group.kind](fusion, group)
 
 
 # -- the two phases ---------------------------------------------------------------------------
@@ -119,7 +124,7 @@ def _commits(fusion: Fusion) -> list[Group]:
 
 
 def _is_checking(group: Group) -> bool:
-    return any(node.op == "check_index" for node in group.nodes)
+    return any(node.op in ("check_index", "wrap_index") for node in group.nodes)
 
 
 def _reads_in_place(fusion: Fusion, group: Group, numbers: set[int]) -> bool:
@@ -134,7 +139,7 @@ def _reads_in_place(fusion: Fusion, group: Group, numbers: set[int]) -> bool:
     for view in views:
         if view.base.role == g.VARIABLE and view.base.payload in numbers:
             strides = tuple(s for s, n in zip(view.strides, view.shape, strict=True) if n != 1)
-            if squeeze(view.shape) != group.domain or strides != dense:
+            if squeeze(view.shape) != group.domain or strides != dense or view.offset:
                 return False
     return True
 

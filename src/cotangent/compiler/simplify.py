@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import broadcast_to, matmul, mul_no_nan, multiply, negative, permute_dims, reshape
+from ..ops import (
+    broadcast_to,
+    matmul,
+    mul_no_nan,
+    multiply,
+    negative,
+    permute_dims,
+    reshape,
+    strided_slice,
+)
 from . import graph as g
 from .graph import Graph, Node
 
@@ -216,6 +225,8 @@ def move_nothing(node: Node) -> Node | None:
     """A reshape or broadcast to the same shape, a permutation in order: x itself."""
     if node.primitive in (reshape, broadcast_to) and node.shape == node.inputs[0].shape:
         return node.inputs[0]
+    if node.primitive is strided_slice and node.shape == node.inputs[0].shape:
+        return None if min(node.attrs["steps"], default=1) < 0 else node.inputs[0]
     if node.primitive is permute_dims and node.attrs["axes"] == tuple(range(len(node.shape))):
         return node.inputs[0]
     return None
@@ -230,6 +241,11 @@ def move_once(node: Node) -> Node | None:
     attrs = dict(node.attrs)
     if node.primitive is permute_dims:
         attrs["axes"] = tuple(below.attrs["axes"][a] for a in node.attrs["axes"])
+    elif node.primitive is strided_slice:
+        parts = zip(below.attrs["starts"], below.attrs["steps"], node.attrs["starts"], strict=True)
+        attrs["starts"] = tuple([first + step * start for first, step, start in parts])
+        pairs = zip(below.attrs["steps"], node.attrs["steps"], strict=True)
+        attrs["steps"] = tuple([inner * outer for inner, outer in pairs])
     return g.apply(node.primitive, below.inputs, attrs, node)
 
 

@@ -1,25 +1,26 @@
 """Views: how a node reads another node's memory, without copying.
 
-Reshapes, permutations and broadcasts of a stored value are strides and nothing more. Strides
-are in elements.
+Reshapes, permutations, broadcasts and slices of a stored value are strides and an offset, and
+nothing more. Strides and offsets are in elements.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..ops import broadcast_to, permute_dims, reshape
+from ..ops import broadcast_to, permute_dims, reshape, strided_slice
 from ..shapes import Shape, contiguous_strides
 from . import graph as g
 from .graph import Node
 
 
 class View(NamedTuple):
-    """The memory of `base`, seen under `shape` with `strides`."""
+    """The memory of `base` from element `offset` on, seen under `shape` with `strides`."""
 
     base: Node
     shape: Shape
     strides: Shape
+    offset: int = 0
 
 
 def squeeze(shape: Shape) -> Shape:
@@ -39,16 +40,25 @@ def move(node: Node, below: View) -> View | None:
     """The view that a movement node makes of the view below it; None if it takes a copy."""
     if node.primitive is permute_dims:
         axes = node.attrs["axes"]
-        return View(below.base, node.shape, tuple(below.strides[a] for a in axes))
+        return View(below.base, node.shape, tuple(below.strides[a] for a in axes), below.offset)
+    if node.primitive is strided_slice:
+        return window(below, node.shape, node.attrs["starts"], node.attrs["steps"])
     if node.primitive is broadcast_to:
         lead = len(node.shape) - len(below.shape)
         stretched = [
             0 if n == 1 and node.shape[i + lead] != 1 else s
             for i, (n, s) in enumerate(zip(below.shape, below.strides, strict=True))
         ]
-        return View(below.base, node.shape, (*[0] * lead, *stretched))
+        return View(below.base, node.shape, (*[0] * lead, *stretched), below.offset)
     strides = reshape_strides(below.shape, below.strides, node.shape)
-    return None if strides is None else View(below.base, node.shape, strides)
+    return None if strides is None else View(below.base, node.shape, strides, below.offset)
+
+
+def window(view: View, shape: Shape, starts: Shape, steps: Shape) -> View:
+    """Every `steps`-th element of `view` from `starts` on, `shape` of them."""
+    offset = sum(s * start for s, start in zip(view.strides, starts, strict=True))
+    strides = tuple(s * step for s, step in zip(view.strides, steps, strict=True))
+    return View(view.base, shape, strides, view.offset + (offset if 0 not in shape else 0))
 
 
 def reshape_strides(shape: Shape, strides: Shape, wanted: Shape) -> Shape | None:

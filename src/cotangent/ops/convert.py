@@ -95,6 +95,37 @@ def raise_out_of_range(xp: Any, index: Any, size: int, what: str) -> Any:
     return index
 
 
+def _eval_wrap(xp: Any, index: Any, size: int, what: str) -> Any:
+    bad = (index < -size) | (index >= size)
+    if xp.any(bad):
+        number = int(index[bad].flat[0])
+        raise BoundsError(
+            f"{what}: index {number} is out of range; with {size} elements the indices run from "
+            f"{-size} to {size - 1} (indices of shape {tuple(index.shape)})"
+        )
+    return xp.where(index < 0, index + size, index)
+
+
+def _lower_wrap(e: Any, index: Any, size: int, what: str) -> Any:
+    count = e.constant(size, index.dtype)
+    wrapped = e.select(e.lt(index, e.zero(index)), e.add(index, count), index)
+    return e.check_range(wrapped, size)
+
+
+wrap_index: Primitive = register(
+    Primitive(
+        "wrap_index", "indices in [-size, size), negative ones counted from the end; else an error",
+        kind="elementwise",
+        infer=_infer_check_index,
+        eval=_eval_wrap,
+        lower=_lower_wrap,
+        samples=lambda rng: [
+            Sample((rng.integers(-5, 5, (2, 3)),), {"size": 5, "what": "wrap_index"})
+        ],
+    )
+)  # fmt: skip
+
+
 check_index: Primitive = register(
     Primitive(
         "check_index", "the indices themselves; an error if one is outside [0, size)",

@@ -10,8 +10,9 @@ import numpy as np
 from ..dtypes import is_integer
 from ..errors import DTypeError, ShapeError
 from ..shapes import Shape, broadcast_shapes
-from .convert import raise_out_of_range
-from .primitive import Aval, Primitive, Sample, register, unbroadcast
+from .convert import astype, raise_out_of_range
+from .elementwise import equal
+from .primitive import Aval, Primitive, Sample, lift, register, unbroadcast
 
 
 def _infer_reshape(x: Any, shape: Shape) -> Aval:
@@ -127,6 +128,74 @@ take: Primitive = register(
             Sample((rng.random((4,)), np.array([[1, 2], [0, 1]]))),
             Sample((rng.random((4, 2, 19)), np.array(2))),
             Sample((rng.random((4, 2)), np.zeros((0,), np.int64))),
+        ],
+    )
+)
+
+
+def _infer_put_rows(x: Any, values: Any, index: Any) -> Aval:
+    if not is_integer(index.dtype):
+        raise DTypeError(f"put_rows: indices must be integers, not {index.dtype}")
+    if values.shape != (*index.shape, *x.shape[1:]):
+        raise ShapeError(
+            f"put_rows: values of shape {values.shape} must have the shape of the indices, "
+            f"{index.shape}, and then that of a row, {x.shape[1:]}"
+        )
+    if values.dtype != x.dtype:
+        raise DTypeError(f"put_rows: values of {values.dtype} for a tensor of {x.dtype}")
+    return x.shape, x.dtype
+
+
+def _eval_put_rows(xp: Any, x: Any, values: Any, index: Any) -> Any:
+    raise_out_of_range(xp, index, x.shape[0], "put_rows")
+    out = xp.asarray(x, copy=True)
+    out[xp.reshape(index, (-1,))] = xp.reshape(values, (-1, *x.shape[1:]))
+    return out
+
+
+def _stays(x: Any, values: Any, index: Any) -> Any:
+    """Which of the values stay, where indices repeat: ones and zeros like `values`."""
+    count = math.prod(index.shape)
+    place = lift(np.arange(count, dtype=np.int64).reshape(index.shape))
+    none = broadcast_to(lift(np.int64(-1)), shape=(x.shape[0],))
+    last = take(put_rows(none, place, index), index)
+    kept = equal(last, place)
+    wide = (*index.shape, *(1,) * (len(values.shape) - len(index.shape)))
+    return astype(reshape(kept, shape=wide), dtype=values.dtype)
+
+
+def _zero_rows(g: Any, values: Any, index: Any) -> Any:
+    zero = broadcast_to(lift(np.zeros((), g.dtype)), shape=values.shape)
+    return put_rows(g, astype(zero, dtype=g.dtype), index)
+
+
+put_rows: Primitive = register(
+    Primitive(
+        "put_rows",
+        "x with rows replaced: row index[i] is values[i]; of equal indices the last one counts",
+        kind="scatter",
+        infer=_infer_put_rows,
+        eval=_eval_put_rows,
+        vjp=(
+            lambda g, out, x, values, index: _zero_rows(g, values, index),
+            lambda g, out, x, values, index: take(g, index) * _stays(x, values, index),
+            None,
+        ),
+        jvp=(
+            lambda t, out, x, values, index: _zero_rows(t, values, index),
+            lambda t, out, x, values, index: put_rows(
+                astype(broadcast_to(lift(np.zeros((), t.dtype)), shape=x.shape), dtype=t.dtype),
+                t,
+                index,
+            ),
+            None,
+        ),
+        saves=(2,),
+        uniform_from=None,
+        samples=lambda rng: [
+            Sample((rng.random((4, 2)), rng.random((3, 2)), np.array([1, 3, 1]))),
+            Sample((rng.random((3,)), rng.random((2, 2)), np.array([[0, 1], [1, 0]]))),
+            Sample((rng.random((2, 19)), rng.random((0, 19)), np.zeros((0,), np.int64))),
         ],
     )
 )

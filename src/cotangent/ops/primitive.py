@@ -14,7 +14,8 @@ the tangent of the output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -73,6 +74,19 @@ def backward(y: Any, keep: bool, differentiable: bool) -> Any:
     return _Link.interpreter.backward(y, keep, differentiable)
 
 
+class PerInput:
+    """The derivative rules of an op that takes any number of inputs: ``make(i)`` is that of
+    input `i`. It stands where other records have a tuple."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[int], Rule]) -> None:
+        self.make = make
+
+    def __getitem__(self, index: int) -> Rule:
+        return self.make(index)
+
+
 class Primitive:
     """One operation, whole. Calling it applies it to tensors.
 
@@ -82,7 +96,8 @@ class Primitive:
         kind: which loops the compiler puts around it ("elementwise", "reduce", "movement", ...).
         infer: the shape-and-dtype rule.
         eval: evaluation by an array module.
-        vjp: a rule per input (None where nothing flows); empty for an op without derivatives.
+        vjp: a rule per input (None where nothing flows); empty for an op without derivatives;
+            `PerInput` for an op that takes any number of inputs, whose rules read only shapes.
         jvp: likewise forwards.
         saves: what `vjp` and `jvp` read: input numbers and "out". The tape keeps no more.
         lower: ``(emitter, *values, **attrs) -> value`` on vectors, for the elementwise kind.
@@ -107,8 +122,8 @@ class Primitive:
         infer: Rule,
         eval: Rule,
         samples: Callable[[np.random.Generator], list[Sample]],
-        vjp: Sequence[Rule | None] = (),
-        jvp: Sequence[Rule | None] = (),
+        vjp: Sequence[Rule | None] | PerInput = (),
+        jvp: Sequence[Rule | None] | PerInput = (),
         saves: Sequence[int | str] = (),
         lower: Rule | None = None,
         uniform_from: int | None = 0,
@@ -119,10 +134,10 @@ class Primitive:
         self.kind = kind
         self.infer = infer
         self.eval = eval
-        self.vjp = tuple(vjp)
-        self.jvp = tuple(jvp)
+        self.vjp = vjp if isinstance(vjp, PerInput) else tuple(vjp)
+        self.jvp = jvp if isinstance(jvp, PerInput) else tuple(jvp)
         self.saves = tuple(saves)
-        self.keep = tuple(i in saves for i in range(max(len(vjp), 3)))
+        self.keep = _keep(self.vjp, self.saves)
         self.keep_out = "out" in saves
         self.lower = lower
         self.uniform_from = uniform_from
@@ -138,6 +153,13 @@ class Primitive:
 
     def __reduce__(self) -> Any:
         return (find, (self.name,))
+
+
+def _keep(vjp: Any, saves: tuple[int | str, ...]) -> Iterable[bool]:
+    """For each input, whether the tape keeps its values."""
+    if isinstance(vjp, PerInput):
+        return itertools.repeat(False)
+    return tuple(i in saves for i in range(max(len(vjp), 3)))
 
 
 REGISTRY: dict[str, Primitive] = {}

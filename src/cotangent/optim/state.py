@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..config import STATE
+from ..errors import ArgumentTypeError
 from ..tensors import Tensor, Variable
-from ..variables import Watch
+from ..variables import Watch, holds_variables
 
 Cells = dict[str, Variable]
 
@@ -34,21 +35,55 @@ class Record:
         self.version = version
 
 
+class Choice:
+    """Which parameters have settings of their own. It has slots, as `Memory` has.
+
+    Attributes:
+        container: a list, module or other object that holds the parameters, or None.
+    """
+
+    __slots__ = ("container", "_test", "_watch", "_numbers")
+
+    def __init__(self, what: str, which: Any) -> None:
+        self.container: Any = None
+        self._test: Callable[[Variable], Any] | None = None
+        self._watch: Watch | None = None
+        self._numbers: frozenset[int] = frozenset()
+        if isinstance(which, Variable):
+            self.container = [which]
+        elif holds_variables(which):
+            self.container = which
+        elif callable(which):
+            self._test = which
+        else:
+            raise ArgumentTypeError(
+                f"{what}.group takes a variable, a module or container of variables, or a "
+                f"function of one parameter, not {which!r}"
+            )
+
+    def holds(self, variable: Variable) -> bool:
+        """Whether a parameter is meant; the container is walked again only after a change."""
+        if self._test is not None:
+            return bool(self._test(variable))
+        if self._watch is None or not self._watch.current:
+            self._watch = Watch(self.container)
+            self._numbers = frozenset(v.leaf.number for _, v in self._watch.variables)
+        return variable.leaf.number in self._numbers
+
+
 class Memory:
     """State by parameter. It has slots, so that walking a model does not lead into it.
 
     Attributes:
         version: counts the changes of hyperparameters, which may ask for more state.
-        plan: the flat groups of the latest eager step.
     """
 
-    __slots__ = ("_records", "_watches", "version", "plan", "__weakref__")
+    __slots__ = ("_records", "_watches", "version", "__weakref__")
 
     def __init__(self) -> None:
         self._records: dict[int, Record] = {}  # by leaf number, which no other variable gets
         self._watches: dict[int, Watch] = {}
         self.version = 0
-        self.plan: Any = None
 
     def watch(self, model: Any) -> Watch:
         """The variables of `model`, walked again only after a change."""
@@ -85,7 +120,6 @@ class Memory:
         """Put another state in the place of the present one."""
         cells = {name: _cell(variable, name, tensor) for name, tensor in state.items()}
         self._enter(variable.leaf.number, variable, cells)
-        self.plan = None
 
     def _enter(self, number: int, variable: Variable, cells: Cells) -> None:
         records = self._records

@@ -28,7 +28,7 @@ TARGETS = {
     "avx2": (_X86, "x86-64-v3", ""),
     "aarch64": ("aarch64-unknown-linux-gnu", "generic", "+neon"),
 }
-TILES = {"avx512": Tile(8, 2), "avx2": Tile(4, 1), "aarch64": Tile(4, 1)}
+TILES = {"avx512": Tile(6, 4), "avx2": Tile(6, 1), "aarch64": Tile(6, 1)}
 
 
 @functools.cache

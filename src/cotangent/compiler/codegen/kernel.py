@@ -78,9 +78,16 @@ class KernelEmitter(Emitter):
         self._names.append(name)
         return name
 
-    def address(self, node: Node) -> str:
-        """The address of the memory of `node`."""
-        return self.slot(Slot("address", node), "ptr")
+    def address(self, node: Node, offset: int = 0) -> str:
+        """The address of the memory of `node`, or of its element number `offset`."""
+        start = self.slot(Slot("address", node), "ptr")
+        return self.offset(start, self.integer(offset), str(node.dtype.itemsize)) if offset else start
+
+    def scratch(self, size: int) -> str:
+        """The address of `size` bytes of the stack."""
+        name = self.fresh()
+        self._entry.append(f"  {name} = alloca [{size} x i8], align 64")
+        return name
 
     def integer(self, value: int) -> str:
         """A 64-bit integer argument."""
@@ -144,15 +151,7 @@ class KernelEmitter(Emitter):
         """Elements `stride` bytes apart, one a lane."""
         held = uint8 if dtype == bool_ else dtype
         kind, bits = self.type_of(held), f"<{self.lanes} x i1>"
-        steps = self.emit(
-            f"mul <{self.lanes} x i64> {lane_numbers(self.lanes, 'i64')}, "
-            f"{self.splat(stride, int64).text}",
-            int64,
-        )
-        at = self.fresh()
-        self.lines.append(
-            f"  {at} = getelementptr i8, ptr {pointer}, <{self.lanes} x i64> {steps.text}"
-        )
+        at = self._spaced(pointer, stride)
         name = f"@llvm.masked.gather.v{self.lanes}{_suffix(held)}.v{self.lanes}p0"
         pointers = f"<{self.lanes} x ptr>"
         self.declarations.add(f"declare {kind} {name}({pointers}, {bits}, {kind})")
@@ -163,6 +162,40 @@ class KernelEmitter(Emitter):
             held,
         )
         return self.cast(value, dtype) if dtype == bool_ else value
+
+    def load_along(self, pointer: str, step: int, dtype: DType) -> Value:
+        """Elements `step` bytes apart, one a lane; 0 for the same one in every lane."""
+        if step == 0 or self.lanes == 1:
+            return self.load_one(pointer, dtype)
+        if step == dtype.itemsize:
+            return self.load(pointer, dtype)
+        return self.load_strided(pointer, self.integer(step), dtype)
+
+    def store_strided(self, value: Value, pointer: str, stride: str) -> None:
+        """Elements `stride` bytes apart, one a lane, where the mask is on."""
+        held = self.cast(value, uint8) if value.dtype == bool_ else value
+        kind, bits = self.type_of(held.dtype), f"<{self.lanes} x i1>"
+        at, pointers = self._spaced(pointer, stride), f"<{self.lanes} x ptr>"
+        name = f"@llvm.masked.scatter.v{self.lanes}{_suffix(held.dtype)}.v{self.lanes}p0"
+        self.declarations.add(f"declare void {name}({kind}, {pointers}, {bits})")
+        mask = "splat (i1 true)" if self.mask is None else self.mask.text
+        self.lines.append(
+            f"  call void {name}({kind} {held.text}, {pointers} align {held.dtype.itemsize} {at}, "
+            f"{bits} {mask})"
+        )
+
+    def _spaced(self, pointer: str, stride: str) -> str:
+        """Addresses `stride` bytes apart, one a lane."""
+        steps = self.emit(
+            f"mul <{self.lanes} x i64> {lane_numbers(self.lanes, 'i64')}, "
+            f"{self.splat(stride, int64).text}",
+            int64,
+        )
+        at = self.fresh()
+        self.lines.append(
+            f"  {at} = getelementptr i8, ptr {pointer}, <{self.lanes} x i64> {steps.text}"
+        )
+        return at
 
     def store(self, value: Value, pointer: str) -> None:
         """Consecutive elements, one a lane, where the mask is on."""
@@ -298,6 +331,12 @@ class KernelEmitter(Emitter):
         """The result of an instruction on two 64-bit integers."""
         name = self.fresh()
         self.lines.append(f"  {name} = {instruction} i64 {x}, {y}")
+        return name
+
+    def smaller(self, x: str, y: str) -> str:
+        """The smaller of two 64-bit integers that are not negative."""
+        name, less = self.fresh(), self.compare("ult", x, y)
+        self.lines.append(f"  {name} = select i1 {less}, i64 {x}, i64 {y}")
         return name
 
     def first_lanes(self, count: str) -> Value:

@@ -26,13 +26,14 @@ from .kernel import Kernel, KernelEmitter, lanes_for
 
 
 class _Operand:
-    """Memory that the nest reads or writes, with strides in elements over the domain."""
+    """Memory that the nest reads or writes, with offset and strides in elements over the domain."""
 
-    __slots__ = ("node", "strides")
+    __slots__ = ("node", "strides", "offset")
 
-    def __init__(self, node: Node, strides: Shape) -> None:
+    def __init__(self, node: Node, strides: Shape, offset: int = 0) -> None:
         self.node = node
         self.strides = strides
+        self.offset = offset
 
 
 class _Nest:
@@ -67,8 +68,8 @@ class _Nest:
 
     def _load(self, node: Node, i: int, view: View, over: Shape) -> None:
         strides = spread(view, over)
-        key = (id(view.base), strides)
-        self.loads.setdefault(key, _Operand(view.base, strides))
+        key = (id(view.base), strides, view.offset)
+        self.loads.setdefault(key, _Operand(view.base, strides, view.offset))
         self.operands[id(node), i] = key
 
     def _write(self) -> None:
@@ -137,7 +138,7 @@ class _LoopEmitter:
 
     def emit(self) -> Kernel:
         """The whole kernel."""
-        pointers = {key: self.e.address(o.node) for key, o in self.nest.loads.items()}
+        pointers = {key: self.e.address(o.node, o.offset) for key, o in self.nest.loads.items()}
         for node, operand in self.nest.stores:
             pointers[id(node)] = self.e.address(operand.node)
         self._kept_loops(0, pointers)

@@ -6,17 +6,25 @@ any strides, so a transposed left side costs nothing. Every element of C is one 
 over k from 0, whatever the tile, so its bits depend on nothing but the operands.
 
 The rows are cut into tiles of two heights, h and h - 1, so that no thin edge is left over.
+
+Where B is deep and many tiles share it, a block of its rows is first copied into a dense panel that
+stays in the first-level cache; C then carries the sums from one block to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...shapes import contiguous_strides
 from ..fuse import Fusion, Group
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for
+
+# Rows of B in a panel: with 32 columns of float32 it takes 16 KB.
+_PANEL_ROWS = 128
+# Copying a panel pays when at least this many tiles use it.
+_TILES_PER_PANEL = 4
 
 
 class Tile(NamedTuple):
@@ -49,6 +57,8 @@ class _MatmulEmitter:
         self.m, self.n = node.shape[-2:]
         self.k = self.a.shape[-1]
         self.columns = self.e.lanes * tile.vectors
+        many = self.m >= _TILES_PER_PANEL * tile.rows
+        self.in_panels = many and self.k > _PANEL_ROWS and self.n > self.columns
 
     def emit(self) -> Kernel:
         """The whole kernel."""
@@ -56,7 +66,13 @@ class _MatmulEmitter:
         self.steps = [e.integer(s * size) for s in (*self.a.strides[-2:], self.b.strides[-2])]
         self.c_row = e.integer(self.n * size)
         self.depth = e.integer(self.k)
-        sides = _Sides(e.address(self.a.base), e.address(self.b.base), e.address(self.node))
+        self.b_row = self.steps[2]
+        if self.in_panels:
+            width = self.columns * size
+            self.panel = e.scratch(_PANEL_ROWS * width)
+            self.panel_row = e.integer(width)
+        a, b = (e.address(view.base, view.offset) for view in (self.a, self.b))
+        sides = _Sides(a, b, e.address(self.node))
         self._batches(0, sides)
         flops = 2 * self.node.size * self.k
         moved = size * (self.node.size + self.m * self.k + self.k * self.n)
@@ -113,13 +129,63 @@ class _MatmulEmitter:
         mask = None
         if 0 < last < self.e.lanes:
             mask = self.e.first_lanes(self.e.integer(last) if self.n > 32 else str(last))
-        b = self._at(sides.b, j)
-        c = self._at(sides.c, j)
-        first = _Sides(sides.a, b, c)
-        self._tiles(first, height, high, vectors, mask)
-        if low:
-            start = self.e.integer(high * height) if high else "0"
-            self._tiles(self._down(first, start), height - 1, low, vectors, mask)
+        first = _Sides(sides.a, self._at(sides.b, j), self._at(sides.c, j))
+
+        def all_tiles(at: _Sides) -> None:
+            self._tiles(at, height, high, vectors, mask)
+            if low:
+                start = self.e.integer(high * height) if high else "0"
+                self._tiles(self._down(at, start), height - 1, low, vectors, mask)
+
+        if self.in_panels:
+            self._clear(first, vectors, mask)
+            self._panels(first, vectors, mask, all_tiles)
+        else:
+            all_tiles(first)
+
+    def _clear(self, sides: _Sides, vectors: int, mask: Value | None) -> None:
+        """Zero one block of columns of C."""
+        zero = self.e.constant(0, self.node.dtype)
+
+        def body(i: str, carried: list[Value]) -> Sequence[Value]:
+            row = self.e.offset(sides.c, i, self.c_row)
+            for v in range(vectors):
+                self._store(zero, row, v, vectors, mask)
+            return carried
+
+        self.e.loop(self.e.integer(self.m), 1, [], body)
+
+    def _panels(
+        self, sides: _Sides, vectors: int, mask: Value | None, all_tiles: Callable[[_Sides], None]
+    ) -> None:
+        """Blocks of rows of B of nearly equal depth: copy each into the panel, and use it."""
+        e = self.e
+        blocks = -(-self.k // _PANEL_ROWS)
+        step = -(-self.k // blocks)
+        whole, step_name = self.depth, e.integer(step)
+
+        def block(number: str, carried: list[Value]) -> Sequence[Value]:
+            k = e.compute("mul", number, step_name)
+            left = e.compute("sub", whole, k)
+            self.depth = e.smaller(left, step_name)
+            source = e.offset(sides.b, k, self.steps[2])
+
+            def copy(i: str, inner: list[Value]) -> Sequence[Value]:
+                there, here = (
+                    e.offset(source, i, self.steps[2]),
+                    e.offset(self.panel, i, self.panel_row),
+                )
+                for v in range(vectors):
+                    e.store(self._load(there, v, vectors, mask), self._vector(here, v))
+                return inner
+
+            e.loop(self.depth, 1, [], copy)
+            self.b_row = self.panel_row
+            all_tiles(_Sides(e.offset(sides.a, k, self.steps[1]), self.panel, sides.c))
+            self.b_row, self.depth = self.steps[2], whole
+            return carried
+
+        e.loop(e.integer(blocks), 1, [], block)
 
     def _tiles(
         self, sides: _Sides, height: int, count: int, vectors: int, mask: Value | None
@@ -149,33 +215,42 @@ class _MatmulEmitter:
         rows = [sides.a]
         for _ in range(height - 1):
             rows.append(e.offset(rows[-1], "1", self.steps[0]))
-        zeros = [e.constant(0, dtype)] * (height * vectors)
+        c_rows = [sides.c]
+        for _ in range(height - 1):
+            c_rows.append(e.offset(c_rows[-1], "1", self.c_row))
+        if self.in_panels:
+            start = [self._load(c, v, vectors, mask) for c in c_rows for v in range(vectors)]
+        else:
+            start = [e.constant(0, dtype)] * (height * vectors)
 
         def body(k: str, totals: list[Value]) -> Sequence[Value]:
             across = e.compute("mul", k, self.steps[1])
-            row = e.offset(sides.b, k, self.steps[2])
-            b = [self._load(row, v, vectors, mask) for v in range(vectors)]
+            row = e.offset(sides.b, k, self.b_row)
+            full = None if self.in_panels else mask  # a panel has whole vectors
+            b = [self._load(row, v, vectors, full) for v in range(vectors)]
             after = []
             for i in range(height):
                 x = e.load_one(e.offset(rows[i], across, "1"), dtype)
                 after += [e.fma(x, b[v], totals[i * vectors + v]) for v in range(vectors)]
             return after
 
-        totals = e.loop(self.depth, 1, zeros, body)
-        row = sides.c
-        for i in range(height):
+        totals = e.loop(self.depth, 1, start, body)
+        for i, row in enumerate(c_rows):
             for v in range(vectors):
-                e.mask = mask if v == vectors - 1 else None
-                e.store(totals[i * vectors + v], self._vector(row, v))
-                e.mask = None
-            row = e.offset(row, "1", self.c_row)
+                self._store(totals[i * vectors + v], row, v, vectors, mask)
+
+    def _store(self, value: Value, row: str, v: int, vectors: int, mask: Value | None) -> None:
+        """Vector `v` of a row of C; only the last one may be masked."""
+        self.e.mask = mask if v == vectors - 1 else None
+        self.e.store(value, self._vector(row, v))
+        self.e.mask = None
 
     def _vector(self, row: str, v: int) -> str:
         """The address of vector `v` of a row."""
         return self.e.offset(row, str(v * self.e.lanes), str(self.size)) if v else row
 
     def _load(self, row: str, v: int, vectors: int, mask: Value | None) -> Value:
-        """Vector `v` of a row of B; only the last one may be masked."""
+        """Vector `v` of a row; only the last one may be masked."""
         self.e.mask = mask if v == vectors - 1 else None
         value = self.e.load(self._vector(row, v), self.node.dtype)
         self.e.mask = None

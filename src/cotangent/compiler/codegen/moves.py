@@ -55,6 +55,7 @@ def emit_gather(fusion: Fusion, group: Group) -> Kernel | None:
     """Rows of x by index."""
     node = group.nodes[0]
     x, index = (fusion.dense(operand).base for operand in node.inputs)
+    count = node.inputs[1].size
     rows, width = node.inputs[0].shape[0], math.prod(node.inputs[0].shape[1:])
     if node.size == 0:
         return None
@@ -76,14 +77,16 @@ def emit_gather(fusion: Fusion, group: Group) -> Kernel | None:
 
         e.vector_loop(width, [], part)
 
-    _each(e, index.size, one)
+    _each(e, count, one)
     return e.finish(0, 2 * node.size * size)
 
 
 def emit_scatter(fusion: Fusion, group: Group) -> Kernel | None:
-    """Zeros, and then row after row is added, in order."""
+    """Zeros, and then row after row is added, in order; or x, and rows replace those of x."""
     node = group.nodes[0]
-    values, index = (fusion.dense(operand).base for operand in node.inputs)
+    adding = node.op == "scatter_add"
+    *start, values, index = (fusion.dense(operand).base for operand in node.inputs)
+    count = node.inputs[-1].size
     rows, width = node.shape[0], math.prod(node.shape[1:])
     if node.size == 0:
         return None
@@ -92,8 +95,11 @@ def emit_scatter(fusion: Fusion, group: Group) -> Kernel | None:
     source, places, target = e.address(values), e.address(index), e.address(node)
     zero = e.constant(0, node.dtype)
 
-    def clear(j: str, carried: list[Value]) -> Sequence[Value]:
-        e.store(zero, e.offset(target, j, str(size)))
+    def begin(j: str, carried: list[Value]) -> Sequence[Value]:
+        first = zero
+        if start:
+            first = e.load(e.offset(e.address(start[0]), j, str(size)), node.dtype)
+        e.store(first, e.offset(target, j, str(size)))
         return carried
 
     def one(i: str) -> None:
@@ -104,14 +110,14 @@ def emit_scatter(fusion: Fusion, group: Group) -> Kernel | None:
         def part(j: str, carried: list[Value]) -> Sequence[Value]:
             at = e.offset(there, j, str(size))
             new = e.load(e.offset(here, j, str(size)), node.dtype)
-            e.store(e.add(e.load(at, node.dtype), new), at)
+            e.store(e.add(e.load(at, node.dtype), new) if adding else new, at)
             return carried
 
         e.vector_loop(width, [], part)
 
-    e.vector_loop(node.size, [], clear)
-    if index.size:
-        _each(e, index.size, one)
+    e.vector_loop(node.size, [], begin)
+    if count:
+        _each(e, count, one)
     return e.finish(node.size, 2 * node.size * size)
 
 
@@ -139,7 +145,7 @@ def emit_transpose(fusion: Fusion, group: Group) -> Kernel | None:
 
         _each(e, view.shape[axis], inside)
 
-    at(0, e.address(view.base), e.address(node))
+    at(0, e.address(view.base, view.offset), e.address(node))
     return e.finish(0, 2 * node.size * size)
 
 

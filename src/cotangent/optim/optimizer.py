@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from ..dtypes import DType
 from ..errors import (
     ArgumentError,
     ArgumentTypeError,
-    GradientError,
     ShapeError,
     TraceError,
     UnknownKeyError,
@@ -29,7 +28,7 @@ from ..gradients import Gradients
 from ..tensors import Tensor, Variable, lift
 from ..variables import named_variables
 from .flat import Live, Plan
-from .state import Memory
+from .state import Choice, Memory
 
 State = dict[str, Tensor]
 Hyper = Callable[..., Any]
@@ -40,23 +39,43 @@ class Optimizer:
 
     Hyperparameters are attributes; a change takes effect at the next step, also in a
     compiled one, which it does not recompile. The learning rate may be a function of the number of
-    updates that a parameter has had: ``lr=lambda step: 0.1 * 0.99**step``.
+    updates that a parameter has had: ``lr=lambda step: 0.1 * 0.99**step``. `group` gives some
+    parameters settings of their own.
+
+    Attributes:
+        groups: what `group` returned, in that order.
     """
 
     announces_changes = True
     settings_are_inputs = True  # to compiled steps: numbers reach them without a new trace
+    groups: tuple[Optimizer, ...]
     _memory: Memory
+    _plan: Plan | None
+    _parent: Optimizer | None
+    _choice: Choice | None
     lr: Any
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Optimizer:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         made = object.__new__(cls)
-        object.__setattr__(made, "_memory", Memory())
+        made._prepare(Memory(), None, None)
         return made
+
+    def _prepare(self, memory: Memory, parent: Any, choice: Choice | None) -> None:
+        own = {"_memory": memory, "_plan": None, "_parent": parent, "_choice": choice, "groups": ()}
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, self.check(name, value))
         self._memory.version += 1
         EPOCH.restructure()
+
+    def __getattr__(self, name: str) -> Any:
+        """A setting that a group does not have of its own: its optimizer's."""
+        parent = None if name.startswith("_") else vars(self).get("_parent")
+        if parent is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(parent, name)
 
     # -- what a subclass defines ----------------------------------------------------------
 
@@ -112,11 +131,20 @@ class Optimizer:
             live = self._single(target, gradients)
         else:
             live = self._live(target, gradients)
+        if STATE.trace is not None:
+            STATE.trace.note(target)
+        if not self.groups:
+            self._update(live)
+            return
+        for chosen, part in self._split(live):
+            chosen._update(part)
+
+    def _update(self, live: Live) -> None:
+        """Update parameters that have the settings of this object."""
         if STATE.trace is None:
             live = self._flat(live)
         else:
             STATE.trace.note(self)
-            STATE.trace.note(target)
         self._each(live)
 
     def _single(self, target: Variable, gradient: Any) -> Live:
@@ -154,10 +182,11 @@ class Optimizer:
         """Update small parameters in groups, and return the others."""
         if len(live) < 2:
             return live
-        memory = self._memory
-        plan = memory.plan
-        if plan is None or not plan.fits(live, memory.version):
-            plan = memory.plan = Plan(live, self._cells, memory.version)
+        version = self._memory.version
+        plan = self._plan
+        if plan is None or not plan.fits(live, version):
+            plan = Plan(live, self._cells, version)
+            object.__setattr__(self, "_plan", plan)
         return plan.step(self._advance, live)
 
     def _each(self, live: Live) -> None:
@@ -236,6 +265,69 @@ class Optimizer:
     def _scheduled(self, schedule: Callable[[int], Any], count: Any) -> float:
         return self._number("lr", schedule(int(count)))
 
+    # -- groups ---------------------------------------------------------------------------
+
+    def group(self, which: Any, **settings: Any) -> Self:
+        """Give some parameters settings of their own; all others stay as they are.
+
+        Args:
+            which: a variable; a module, or any container or object of variables, whose
+                parameters are meant; or a function of one parameter that says whether it is
+                meant, such as ``lambda p: p.ndim < 2`` for biases and scales.
+            settings: hyperparameters by name. What is not given follows this optimizer, now
+                and later.
+
+        Returns:
+            The group, whose attributes are its settings: ``group.lr = 0.01`` changes the
+            learning rate of its parameters. Of several groups that hold a parameter the
+            latest decides. The state of a parameter (its moments) stays with the optimizer.
+
+        Raises:
+            ArgumentError: for a setting that the optimizer does not have, or one out of range.
+            ArgumentTypeError: if `which` can hold no parameters.
+
+        >>> from cotangent.optim import SGD
+        >>> layer, opt = {"w": Tensor.var("w", [1.0]), "b": Tensor.var("b", [1.0])}, SGD(lr=0.5)
+        >>> slow = opt.group(layer["b"], lr=0.25)
+        >>> opt.step(layer, (layer["w"] + layer["b"]).sum().backward())
+        >>> layer["w"].tolist(), layer["b"].tolist()
+        ([0.5], [0.75])
+        """
+        if self._parent is not None:
+            raise ArgumentError(f"{self._name()}.group: call it on the optimizer, not on a group")
+        choice = Choice(self._name(), which)
+        for name in settings:
+            if name.startswith("_") or name == "groups" or name not in vars(self):
+                known = ", ".join(n for n in vars(self) if n[0] != "_" and n != "groups")
+                raise ArgumentError(f"{self._name()}.group: no setting {name!r}; it has {known}")
+        made = object.__new__(type(self))
+        made._prepare(self._memory, self, choice)
+        for name, value in settings.items():
+            setattr(made, name, value)
+        self.groups = (*self.groups, made)
+        return made
+
+    def _chosen(self, variable: Variable) -> Optimizer:
+        """The group whose settings a parameter has; the optimizer itself if there is none."""
+        for group in reversed(self.groups):
+            if group._choice is not None and group._choice.holds(variable):
+                return group
+        return self
+
+    def _split(self, live: Live) -> list[tuple[Optimizer, Live]]:
+        """Parameters with their gradients, by the group that they belong to."""
+        trace = STATE.trace
+        if trace is not None:
+            trace.note(self)
+            for group in self.groups:
+                if group._choice is not None and group._choice.container is not None:
+                    trace.note(group._choice.container)
+        parts: dict[int, tuple[Optimizer, Live]] = {}
+        for variable, gradient in live:
+            chosen = self._chosen(variable)
+            parts.setdefault(id(chosen), (chosen, []))[1].append((variable, gradient))
+        return list(parts.values())
+
     # -- state ----------------------------------------------------------------------------
 
     def _cells(self, variable: Variable) -> dict[str, Variable]:
@@ -245,6 +337,7 @@ class Optimizer:
         """The state of the parameters of `model`: read-only arrays by ``path.name``.
 
         >>> from cotangent import nn
+        >>> from cotangent.optim import SGD
         >>> layer, opt = nn.Linear(2, 1), SGD(0.1)
         >>> opt.step(layer.bias, [1.0])
         >>> opt.state_dict(layer)
@@ -273,7 +366,8 @@ class Optimizer:
                     f"{self._name()}.load_state_dict: {key!r} belongs to no parameter of "
                     f"{type(model).__name__}; it has {', '.join(paths) or 'none'}"
                 )
-            fresh = new.setdefault(path, (variable, self.fresh(variable)))[1]
+            chosen = self._chosen(variable)
+            fresh = new.setdefault(path, (variable, chosen.fresh(variable)))[1]
             if name not in fresh:
                 raise UnknownKeyError(
                     f"{self._name()}.load_state_dict: {key!r}: the state of a parameter is "
@@ -288,6 +382,8 @@ class Optimizer:
             fresh[name] = Tensor(array)
         for variable, state in new.values():
             self._memory.replace(variable, state)
+        for known in (self, *self.groups):
+            object.__setattr__(known, "_plan", None)
 
     def fresh(self, variable: Variable) -> State:
         """The state of a parameter before its first update."""
@@ -310,11 +406,51 @@ class Optimizer:
             )
         return float(value)
 
+    def _pair(self, name: str, value: Any) -> tuple[float, ...]:
+        """A hyperparameter that is two numbers in ``[0, 1)``."""
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise ArgumentTypeError(
+                f"{self._name()}: {name} must be a pair of numbers, not {value!r}"
+            )
+        return tuple(self._number(f"{name}[{i}]", b, below=1.0) for i, b in enumerate(value))
+
     def __repr__(self) -> str:
         shown = ", ".join(
-            f"{name}={value!r}" for name, value in vars(self).items() if name[0] != "_"
+            f"{name}={value!r}"
+            for name, value in vars(self).items()
+            if name[0] != "_" and name != "groups"
         )
         return f"{self._name()}({shown})"
+
+
+def zeros_of(like: Tensor) -> Tensor:
+    """Zeros for the state of a parameter."""
+    return Tensor(np.zeros(like.shape, like.dtype))
+
+
+def first(pair: Any) -> float:
+    """The first of a pair of hyperparameters, as a function for `hyper`."""
+    return float(pair[0])
+
+
+def second(pair: Any) -> float:
+    """The second of a pair of hyperparameters."""
+    return float(pair[1])
+
+
+def rest(number: Any) -> float:
+    """1 - number."""
+    return 1.0 - float(number)
+
+
+def rest_of_first(pair: Any) -> float:
+    """1 - the first of a pair."""
+    return 1.0 - float(pair[0])
+
+
+def rest_of_second(pair: Any) -> float:
+    """1 - the second of a pair."""
+    return 1.0 - float(pair[1])
 
 
 def _wrong_gradient(path: str, variable: Variable, gradient: Tensor) -> ShapeError:
@@ -322,166 +458,3 @@ def _wrong_gradient(path: str, variable: Variable, gradient: Tensor) -> ShapeErr
         f"step: the gradient of {path} has shape {gradient.shape}, but the parameter has shape "
         f"{variable.shape}; a gradient has the shape of its parameter"
     )
-
-
-class SGD(Optimizer):
-    """Gradient descent, with momentum if asked for.
-
-    With weight decay w, gradient ``g = g + w * p``. With momentum m, ``b = m * b + g`` (b starts
-    at 0), and ``g = b``, or ``g + m * b`` (Nesterov). Then ``p = p - lr * g``. As in PyTorch.
-
-    Args:
-        lr: the learning rate, not negative; or a function of the step number.
-        momentum: m, in [0, 1).
-        nesterov: whether to look ahead; needs momentum.
-        weight_decay: w, not negative.
-
-    State: ``step``, and ``momentum`` (b) if m is not 0.
-
-    >>> w = Tensor.var("w", [1.0])
-    >>> SGD(lr=0.5).step(w, (w * w).sum().backward())
-    >>> w.tolist()
-    [0.0]
-    """
-
-    def __init__(
-        self, lr: Any, momentum: float = 0.0, *, nesterov: bool = False, weight_decay: float = 0.0
-    ) -> None:
-        self.lr = lr
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.weight_decay = weight_decay
-
-    def check(self, name: str, value: Any) -> Any:
-        if name == "momentum":
-            value = self._number(name, value, below=1.0)
-            if value == 0 and getattr(self, "nesterov", False):
-                raise ArgumentError("SGD: nesterov=True needs a momentum above 0")
-        if name == "nesterov" and value and not self.momentum:
-            raise ArgumentError("SGD: nesterov=True needs a momentum above 0")
-        return super().check(name, value)
-
-    def init(self, parameter: Tensor) -> State:
-        return {"momentum": _zeros(parameter)} if self.momentum else {}
-
-    def update(
-        self, xp: Any, value: Any, gradient: Any, state: dict[str, Any], hyper: Hyper
-    ) -> tuple[Any, dict[str, Any]]:
-        if self.weight_decay:
-            gradient = gradient + value * hyper("weight_decay")
-        new = {}
-        if self.momentum:
-            m = hyper("momentum")
-            new["momentum"] = b = state["momentum"] * m + gradient
-            gradient = gradient + b * m if self.nesterov else b
-        return value - gradient * hyper("lr"), new
-
-
-class Adam(Optimizer):
-    """Adaptive moments, with bias correction.
-
-    With weight decay w, ``g = g + w * p``. Then ``m = b1 * m + (1 - b1) * g``,
-    ``v = b2 * v + (1 - b2) * g * g``, and ``p = p - lr * (m / c1) / (sqrt(v / c2) + eps)``, where
-    c1 and c2 are ``1 - b1**t`` and ``1 - b2**t`` after t steps, kept as ``c = b * c + (1 - b)``
-    from 0, which loses no digits. As in PyTorch.
-
-    Args:
-        lr: the learning rate, not negative; or a function of the step number.
-        betas: (b1, b2), each in [0, 1).
-        eps: added to the root, not negative.
-        weight_decay: w, not negative; it goes through the moments (L2 regularisation).
-
-    State: ``step``, ``m``, ``v``, ``c1``, ``c2``.
-
-    Source: D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
-
-    >>> w = Tensor.var("w", [1.0])
-    >>> Adam(lr=0.5).step(w, (w * w).sum().backward())
-    >>> w.tolist()
-    [0.5]
-    """
-
-    def __init__(
-        self,
-        lr: Any = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-    ) -> None:
-        self.lr = lr
-        self.betas = betas
-        self.eps = eps
-        self.weight_decay = weight_decay
-
-    def check(self, name: str, value: Any) -> Any:
-        if name == "betas":
-            if not isinstance(value, (tuple, list)) or len(value) != 2:
-                raise ArgumentTypeError(f"Adam: betas must be a pair of numbers, not {value!r}")
-            return tuple(self._number(f"betas[{i}]", b, below=1.0) for i, b in enumerate(value))
-        return super().check(name, value)
-
-    def init(self, parameter: Tensor) -> State:
-        zero = Tensor(np.zeros((), parameter.dtype))
-        return {"m": _zeros(parameter), "v": _zeros(parameter), "c1": zero, "c2": zero}
-
-    def update(
-        self, xp: Any, value: Any, gradient: Any, state: dict[str, Any], hyper: Hyper
-    ) -> tuple[Any, dict[str, Any]]:
-        if self.weight_decay:
-            gradient = gradient + value * hyper("weight_decay")
-        b1, b2 = hyper("betas", _first), hyper("betas", _second)
-        r1, r2 = hyper("betas", _rest_of_first), hyper("betas", _rest_of_second)
-        m = state["m"] * b1 + gradient * r1
-        v = state["v"] * b2 + gradient * gradient * r2
-        c1 = state["c1"] * b1 + r1
-        c2 = state["c2"] * b2 + r2
-        denominator = xp.sqrt(v / c2) + hyper("eps")
-        value = value - m * (hyper("lr") / c1) / denominator
-        return value, {"m": m, "v": v, "c1": c1, "c2": c2}
-
-
-def _first(betas: Any) -> float:
-    return float(betas[0])
-
-
-def _second(betas: Any) -> float:
-    return float(betas[1])
-
-
-def _rest_of_first(betas: Any) -> float:
-    return 1.0 - float(betas[0])
-
-
-def _rest_of_second(betas: Any) -> float:
-    return 1.0 - float(betas[1])
-
-
-def _zeros(like: Tensor) -> Tensor:
-    return Tensor(np.zeros(like.shape, like.dtype))
-
-
-def clip_norm(gradients: Gradients, max_norm: float) -> tuple[Gradients, Tensor]:
-    """Gradients scaled down to a global L2 norm of at most `max_norm`, and the norm before.
-
-    The factor is ``min(1, max_norm / (norm + 1e-6))``, as in PyTorch.
-
-    Raises:
-        ArgumentError: if `max_norm` is not positive.
-        GradientError: if there are no gradients.
-
-    >>> w = Tensor.var("w", [3.0, 4.0])
-    >>> grads, norm = clip_norm((w * w).sum().backward(), 1.0)
-    >>> norm.item(), round(grads.norm().item(), 4)
-    (10.0, 1.0)
-    """
-    if not isinstance(gradients, Gradients):
-        raise ArgumentTypeError(
-            f"clip_norm takes the Gradients of loss.backward(), not {type(gradients).__name__}"
-        )
-    if not max_norm > 0:
-        raise ArgumentError(f"clip_norm: max_norm must be positive, got {max_norm}")
-    if not len(gradients):
-        raise GradientError("clip_norm: there are no gradients; nothing tracked had a part")
-    norm = gradients.norm()
-    factor = ops.minimum(ops.divide(max_norm, norm + 1e-6), 1.0)
-    return gradients * factor, norm
