@@ -199,7 +199,14 @@ def test_rules_keep_infinities_and_nan():
     x = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], np.float32)
 
     def f(x):
-        return x * 1.0, x / 1.0, -(-x), ops.mul_no_nan(x, 1.0), ops.mul_no_nan(0.0, x), x * 0.0
+        return (
+            x * 1.0,
+            x / 1.0,
+            ops.negative(-x),
+            ops.mul_no_nan(x, 1.0),
+            ops.mul_no_nan(0.0, x),
+            x * 0.0,
+        )
 
     graph, _ = _trace(f, x)
     for got, expected in zip(simplify(graph).run([x], [], [])[0], graph.run([x], [], [])[0],

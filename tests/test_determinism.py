@@ -77,7 +77,11 @@ def _run(folder, *ways, **variables):
     path.write_text(SCRIPT)
     environment = {**os.environ, "COTANGENT_CACHE": str(folder / "cache"), **variables}
     done = subprocess.run(
-        [sys.executable, str(path), *ways], env=environment, capture_output=True, text=True
+        [sys.executable, str(path), *ways],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split(), done.stderr.split()[-2:]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cotangent.data.images import data_folder
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -38,7 +40,29 @@ class TestExamples:
         accuracy = last_number(run("binary_classification", *flags), r"points: ([\d.]+)%")
         assert accuracy > 98
 
+    def test_multiclass(self, flags):
+        text = run("multiclass", *flags)
+        assert "nn.cross_entropy_loss" in text
+        assert last_number(text, r"points: ([\d.]+)%") > 98
+
+    def test_gradient_check(self, flags):
+        assert last_number(run("gradient_check", *flags), r"largest relative error: (\S+)") < 1e-8
+
+
+def test_heat_equation():  # op by op it takes ten times as long
+    assert last_number(run("heat_equation"), r"exact solution: ([\d.]+)") < 0.01
+
+
+def test_mnist():
+    folder = Path(data_folder()) / "mnist"
+    if not (folder / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip(f"{folder} has no images; name the folder of the data by COTANGENT_DATA")
+    text = run("mnist")
+    assert text.count("epoch") == 5
+    assert last_number(text, r"test ([\d.]+)%") >= 97.5
+
 
 def test_every_example_is_tested_here():
-    names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {"xor", "regression", "binary_classification"}
+    source = Path(__file__).read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f'run("{path.stem}"' in source

@@ -43,7 +43,9 @@ def test_second_and_third_order():
         return lambda x: ct.grad(f)(x).sum()
 
     x = ct.asarray(X)
-    one, two, three = (lambda f=f: f for f in (cube, derivative(cube), derivative(derivative(cube))))
+    one, two, three = (
+        lambda f=f: f for f in (cube, derivative(cube), derivative(derivative(cube)))
+    )
     jitted = ct.jit(cube)
     _close(ct.grad(jitted)(x), 4 * X**3, 1e-12)
     _close(ct.grad(derivative(jitted))(x), 12 * X**2, 1e-12)

@@ -9,6 +9,7 @@ import pytest
 
 import cotangent as ct
 from cotangent.ops.random import threefry
+from cotangent.quantiles import inverse_error, log_up_to_one
 
 WORD = 2**32
 
@@ -117,10 +118,85 @@ def test_the_inverse_error_function(dtype: str, bound: float) -> None:
     offsets = [1, 3, 2**7 + 1, 2 ** (bits // 2) + 1, 2 ** (bits - 2) + 1, 2 ** (bits - 1) + 1]
     odd = [*offsets, *(2**bits - k for k in offsets)]
     x = np.array([k * 2.0**-bits for k in odd], dtype)
-    got = ct.random._inverse_error(ct.asarray(x), np.dtype(dtype)).numpy()
+    got = inverse_error(ct.asarray(x), np.dtype(dtype)).numpy()
     with mpmath.workdps(40):
         exact = np.array([float(mpmath.erfinv(mpmath.mpf(k) / 2**bits)) for k in odd])
     np.testing.assert_allclose(got, exact, rtol=bound)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 4e-7), ("float64", 8e-16)])
+def test_the_logarithm(dtype: str, bound: float) -> None:
+    mpmath = pytest.importorskip("mpmath", reason="mpmath is the judge")
+    rng = np.random.default_rng(0)
+    powers = 2.0 ** -np.arange(0, 31 if dtype == "float32" else 1000, 7)
+    near = 1 - rng.random(50) * 1e-4
+    x = np.concatenate([rng.random(200), powers, near, [0.7071, 0.70711]]).astype(dtype)
+    got = log_up_to_one(ct.asarray(x), np.dtype(dtype)).numpy()
+    with mpmath.workdps(40):
+        exact = np.array([float(mpmath.log(mpmath.mpf(float(v)))) for v in x])
+    np.testing.assert_allclose(got, exact, rtol=bound)
+
+
+DRAWS = {
+    "uniform": lambda: ct.random.uniform((300,), -1.5, 2.7),
+    "uniform double": lambda: ct.random.uniform((300,), dtype="float64"),
+    "normal": lambda: ct.random.normal((300,), 0.5, 2.0),
+    "normal double": lambda: ct.random.normal((300,), dtype="float64"),
+    "truncated": lambda: ct.random.truncated_normal((300,), -1.0, 1.5, 0.2, 2.0),
+    "bernoulli": lambda: ct.random.bernoulli((300,), 0.3),
+    "randint": lambda: ct.random.randint(-5, 1000, (300,)),
+    "categorical": lambda: ct.random.categorical(np.linspace(-1, 1, 7), (300,)),
+    "permutation": lambda: ct.random.permutation(300),
+}
+
+
+def test_eager_compiled_and_looped_draws_have_equal_bits() -> None:
+    def draw_all() -> list:
+        return [draw() for draw in DRAWS.values()]
+
+    ct.manual_seed(5)
+    eager = [draw_all(), draw_all(), draw_all()]
+    ct.manual_seed(5)
+    compiled = ct.jit(draw_all)
+    for round_ in eager[:2]:
+        for name, expected, got in zip(DRAWS, round_, compiled(), strict=True):
+            np.testing.assert_array_equal(got.numpy(), expected.numpy(), err_msg=name)
+            assert got.dtype == expected.dtype
+    looped = ct.jit(lambda x: [draw() + 0 * x for draw in list(DRAWS.values())[2:3]])
+    ct.manual_seed(5)
+    ct.random.DEFAULT.draw.assign(2)
+    rows = looped.loop(np.zeros((2, 300), np.float32))[0].numpy()
+    np.testing.assert_array_equal(rows[0], eager[0][2].numpy())
+    assert not np.array_equal(rows[0], rows[1])
+
+
+def test_truncated_normals_follow_the_cut_distribution() -> None:
+    phi = lambda x: 0.5 * math.erfc(-x / math.sqrt(2))
+    for low, high in ((-2.0, 2.0), (0.5, 4.0), (-math.inf, 0.0)):
+        x = ct.random.Generator(3).truncated_normal((4000,), low, high, dtype="float64").numpy()
+        assert x.min() >= low
+        assert x.max() <= high
+        mass = phi(high) - phi(low)
+        assert _largest_gap(x, lambda v, a=low, m=mass: (phi(v) - phi(a)) / m) < 1.95
+
+
+def test_bernoulli_randint_and_categorical_have_their_frequencies() -> None:
+    generator = ct.random.Generator(4)
+    hits = generator.bernoulli((3, 5000), np.array([[0.1], [0.5], [0.9]])).numpy().mean(1)
+    np.testing.assert_allclose(hits, [0.1, 0.5, 0.9], atol=3.3 * 0.5 / 5000**0.5)
+    numbers = generator.randint(-2, 4, (6000,)).numpy()
+    counts = np.bincount(numbers + 2, minlength=6)
+    assert counts.size == 6
+    assert ((counts - 1000) ** 2 / 1000).sum() < 20.5  # chi-squared of 5 degrees: P = 1e-3
+    p = np.array([0.05, 0.0, 0.25, 0.7])
+    with np.errstate(divide="ignore"):
+        drawn = generator.categorical(np.log(p), (6000,)).numpy()
+    counts = np.bincount(drawn, minlength=4)
+    assert counts[1] == 0
+    assert ((counts - 6000 * p) ** 2)[p > 0] @ (1 / (6000 * p[p > 0])) < 13.8  # 2 degrees
+    rows = generator.categorical(np.array([[0.0, -np.inf], [-np.inf, 0.0]]))
+    assert rows.tolist() == [0, 1]
+    assert generator.randint(0, 256, (4,), dtype="uint8").dtype == np.uint8
 
 
 def test_manual_seed_repeats_everything() -> None:
@@ -162,3 +238,16 @@ def test_mistakes_are_explained() -> None:
         ct.random.uniform((-2,))
     with pytest.raises(ct.ArgumentTypeError, match="permutation"):
         ct.random.permutation(2.0)  # type: ignore[arg-type]
+    for wrong in (
+        lambda: ct.random.bernoulli((2,), 1.5), lambda: ct.random.randint(3, 3, (2,)),
+        lambda: ct.random.randint(0, 300, (2,), dtype="uint8"),
+        lambda: ct.random.truncated_normal((2,), 1.0, 1.0),
+        lambda: ct.random.truncated_normal((2,), std=0.0),
+        lambda: ct.random.truncated_normal((2,), 50.0, 60.0),
+    ):  # fmt: skip
+        with pytest.raises(ct.ArgumentError):
+            wrong()
+    with pytest.raises(ct.ArgumentTypeError, match="high must be an integer"):
+        ct.random.randint(0, 2.5, (2,))  # type: ignore[arg-type]
+    with pytest.raises(ct.ShapeError, match="leading axes"):
+        ct.random.categorical(np.zeros((3, 4)), (2,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -39,7 +40,11 @@ def _python(code, **variables):
     """The lines that a fresh process prints."""
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split("\n")[:-1], done.stderr
@@ -76,7 +81,7 @@ def test_objects_of_any_size_are_placed_apart():
         places.append((address, address + size))
         assert start % 64 == 0 and address % 64 == 0
     places.sort()
-    assert all(a[1] <= b[0] for a, b in zip(places, places[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(places))
 
 
 # -- the cache ---------------------------------------------------------------------------------
@@ -226,7 +231,7 @@ def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
 
-model, opt = nn.Linear(5, 3), optim.Adam(lr=0.1)
+model, opt = nn.Linear(5, 3), optim.SGD(lr=0.1)
 def step(x):
     loss = (model(x).tanh() ** 2).mean()
     opt.step(model, loss.backward())
@@ -243,23 +248,24 @@ def compile_in_one(start, stop):
 
 import warnings
 warnings.simplefilter("ignore")
-compile_shapes(33, 193)
-before = resident()
-compile_shapes(193, 693)
-print((resident() - before) / 500)
-compile_in_one(33, 193)
-before = resident()
-compile_in_one(193, 443)
-print((resident() - before) / 250)
+def growth(work, *args):
+    before = resident()
+    work(*args)
+    return resident() - before
 
+def call(times):
+    for _ in range(times):
+        one(a)
+        one(b)
+        model.weight.detach()
+
+compile_shapes(33, 233)
+print(growth(compile_shapes, 233, 733) / 500)
+compile_in_one(33, 133)
+print(growth(compile_in_one, 133, 233) / 100)
 a, b = np.ones((4, 5), np.float32), np.ones((6, 5), np.float32)
-for _ in range(500):
-    one(a); one(b)
-before = resident()
-for _ in range(5000):
-    one(a); one(b)
-    w = model.weight.detach()
-print(resident() - before)
+call(1000)
+print(min(growth(call, 2500) for _ in range(3)))  # what leaks does so every time
 """
 
 
@@ -289,7 +295,7 @@ def work():
         f(x)
         ct.jit(lambda x: (x * 2).sum())(np.ones(n, np.float32))
         n += 1
-thread = threading.Thread(target=work)
+thread = threading.Thread(target=work, daemon=True)
 thread.start()
 slowest = 0.0
 for i in range(20):
@@ -303,7 +309,7 @@ for i in range(20):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             break
-        if time.monotonic() - start > 20:
+        if time.monotonic() - start > 10:
             os.kill(child, 9)
         time.sleep(0.002)
     assert status == 0, status
@@ -317,7 +323,7 @@ print(slowest)
 @needs_code
 def test_children_compute_and_compile_while_the_parent_does():
     (line,), _ = _python(FORKS, COTANGENT_CACHE="off", PYTHONWARNINGS="ignore")
-    assert float(line) < 20
+    assert float(line) < 5
 
 
 def test_threads_call_compiled_functions_at_once():
@@ -414,7 +420,8 @@ for run in (lambda: step.loop(bad, np.tile(y, (5, 1))), lambda: step(bad[3], y))
         run()
     except ct.BoundsError as error:
         print(" ".join(str(error).split()))
-    assert ({k: v.tobytes() for k, v in model.state_dict().items()}, table.numpy().tobytes()) == state
+    now = {k: v.tobytes() for k, v in model.state_dict().items()}
+    assert (now, table.numpy().tobytes()) == state
 step(i, y)
 assert kept.tobytes() == state[1]
 w = ct.var("w", [2.0])
@@ -443,7 +450,7 @@ def test_without_machine_code_it_runs_op_by_op_and_says_so_once():
 
 
 def test_an_unknown_instruction_set_is_an_error():
-    code = "import cotangent as ct\ntry:\n    ct.jit(lambda x: x)(1.0)\nexcept ct.ArgumentError as e:\n" \
-           "    print(e)\n"  # fmt: skip
+    code = "import cotangent as ct\ntry:\n    ct.jit(lambda x: x)(1.0)\n"
+    code += "except ct.ArgumentError as error:\n    print(error)\n"
     (line,), _ = _python(code, COTANGENT_ISA="sse")
     assert "must be avx512, avx2 or none, not 'sse'" in line

@@ -298,8 +298,7 @@ def test_length_iteration_and_indexing():
         t[0, 5]
     w = ct.var("w", t)
     assert w[1].sum().backward().wrt(w).tolist() == [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
-    with pytest.raises(ArgumentTypeError, match="tracked or traced tensor of shape"):
-        w[0, 1]
+    assert w[0, 1].backward().wrt(w).tolist() == [[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
 
 
 def test_repr():
@@ -442,10 +441,15 @@ def test_power(n):
     _same(ct.asarray(x) ** n, x ** float(n))
 
 
-@pytest.mark.parametrize("n", [1.5, "2", np.nan, ct.tensor([1.0, 2.0]), ct.tensor(0.5)])
-def test_power_refuses_other_exponents(n):
-    with pytest.raises(ArgumentTypeError, match=r"power: .*exp\(y \* log\(x\)\)"):
-        ct.tensor([1.0, 2.0]) ** n
+@pytest.mark.parametrize("n", [1.5, np.nan, ct.tensor([1.0, 2.0]), ct.tensor(0.5), [2, 3]])
+def test_power_takes_any_number(n):
+    got = ct.tensor([1.0, 2.0]) ** n
+    np.testing.assert_allclose(got.numpy(), np.array([1.0, 2.0]) ** np.asarray(n), rtol=1e-6)
+
+
+def test_power_refuses_text():
+    with pytest.raises(DTypeError, match="str"):
+        ct.tensor([1.0, 2.0]) ** "2"
 
 
 def test_clip_and_comparisons():

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import ops
 from .dtypes import as_dtype, bool_, int64, is_float, is_integer
-from .errors import ArgumentTypeError, ShapeError
+from .errors import ShapeError
 from .ops import lift
 from .shapes import (
     as_shape,
@@ -188,23 +188,21 @@ def square(x: Any) -> Any:
 
 
 def power(x: Any, exponent: Any) -> Any:
-    """`x` to a constant power: any integer, 0.5 or -0.5.
+    """`x` to the power of a number or a tensor; NaN for x < 0 unless the exponent is whole.
 
-    Integers are products by repeated squaring.
+    Constant integers are products by repeated squaring, and 0.5 and -0.5 are roots. Other
+    exponents make a float of an integer `x`.
 
     >>> power(lift([2.0, 3.0]), 3).tolist()
     [8.0, 27.0]
     """
-    x = lift(x)
     number = isinstance(exponent, (int, float, np.integer, np.floating))
-    if number and exponent in (0.5, -0.5):
+    if not number or (exponent % 1 and exponent not in (0.5, -0.5)):
+        return _any_power(x, exponent)
+    x = lift(x)
+    if exponent in (0.5, -0.5):
         root = ops.sqrt(x)
         return root if exponent > 0 else ops.reciprocal(root)
-    if not number or exponent % 1:
-        raise ArgumentTypeError(
-            f"power: the exponent must be an integer, 0.5 or -0.5, not {exponent!r}; "
-            "for others write exp(y * log(x))"
-        )
     n = int(exponent)
     if n < 0:
         return ops.reciprocal(power(x, -n))
@@ -217,6 +215,16 @@ def power(x: Any, exponent: Any) -> Any:
         n >>= 1
         base = base * base if n else base
     return result
+
+
+def _any_power(x: Any, y: Any) -> Any:
+    """x**y by logarithm and exponential, integers as the default float."""
+    base, exponent = (v if isinstance(v, (int, float)) else lift(v) for v in (x, y))
+    if hasattr(base, "dtype") and not is_float(base.dtype):
+        base = astype(base, float)
+    if hasattr(exponent, "dtype") and not is_float(exponent.dtype):
+        exponent = astype(exponent, base.dtype if hasattr(base, "dtype") else float)
+    return ops.pow(base, exponent)
 
 
 def relu(x: Any) -> Any:

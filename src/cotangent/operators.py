@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import functional, ops
+from . import activations, functional, ops, statistics
 from .dtypes import is_float
+from .methods import Methods
 
 if TYPE_CHECKING:
     from .tensors import Tensor
 
 
-class Operators:
+class Operators(Methods):
     """Arithmetic, comparisons and methods: the base of `Tensor`, which has the data."""
 
     __slots__ = ()
@@ -48,6 +49,21 @@ class Operators:
 
     def __pow__(self, exponent: Any) -> Tensor:
         return functional.power(self, exponent)
+
+    def __rpow__(self, base: Any) -> Tensor:
+        return functional.power(base, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
         return functional.matmul(self, other)
@@ -83,13 +99,22 @@ class Operators:
         return ops.less_equal(other, self)
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.logical_and(self, other)
+        return _bits(self, ops.bitwise_and, ops.logical_and)(self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.logical_or(self, other)
+        return _bits(self, ops.bitwise_or, ops.logical_or)(self, other)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _bits(self, ops.bitwise_xor, statistics.logical_xor)(self, other)
+
+    def __lshift__(self, count: Any) -> Tensor:
+        return ops.bitwise_left_shift(self, count)
+
+    def __rshift__(self, count: Any) -> Tensor:
+        return ops.bitwise_right_shift(self, count)
 
     def __invert__(self) -> Tensor:
-        return ops.logical_not(self)
+        return _bits(self, ops.bitwise_invert, ops.logical_not)(self)
 
     # -- methods that are functions too ---------------------------------------------------
 
@@ -149,6 +174,26 @@ class Operators:
         """The hyperbolic tangent."""
         return ops.tanh(self)
 
+    def leaky_relu(self, negative_slope: float = 0.01) -> Tensor:
+        """x where x > 0, else a fraction of it: see `nn.leaky_relu`."""
+        return activations.leaky_relu(self, negative_slope)
+
+    def elu(self, alpha: float = 1.0) -> Tensor:
+        """x where x > 0, else ``alpha * (exp(x) - 1)``: see `nn.elu`."""
+        return activations.elu(self, alpha)
+
+    def gelu(self, approximate: str = "none") -> Tensor:
+        """x times the normal distribution function of x: see `nn.gelu`."""
+        return activations.gelu(self, approximate)
+
+    def silu(self) -> Tensor:
+        """x * sigmoid(x)."""
+        return activations.silu(self)
+
+    def softplus(self) -> Tensor:
+        """log(1 + exp(x)), without overflow."""
+        return functional.softplus(self)
+
     def log_softmax(self, axis: int = -1) -> Tensor:
         """Logarithm of the softmax along an axis: see `ct.log_softmax`."""
         return functional.log_softmax(self, axis)
@@ -156,6 +201,11 @@ class Operators:
     def softmax(self, axis: int = -1) -> Tensor:
         """The softmax along an axis: see `ct.softmax`."""
         return functional.softmax(self, axis)
+
+
+def _bits(x: Any, whole: Any, truth: Any) -> Any:
+    """The operation on bits for integers, and on truth values for the rest."""
+    return whole if x.dtype.kind in "iu" else truth
 
 
 def _divide(x: Any, y: Any) -> Tensor:

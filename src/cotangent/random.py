@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
-from .config import SETTINGS, STATE
+from . import functional, ops
+from .config import SETTINGS
 from .dtypes import DType, as_dtype, float32, float64, int64, uint32
-from .errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, TraceError
+from .errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from .quantiles import inverse_error, log_up_to_one
 from .shapes import Shape, as_shape
 from .tensors import Tensor, Variable
 
@@ -96,21 +97,87 @@ class Generator:
         # Odd multiples of 2**-bits: symmetric about 0, exact, and never -1 or 1.
         whole = self._mantissa("normal", shape, kind, (6, 6))
         x = (whole * 2.0 + (1.0 - 2.0**bits)) * 2.0**-bits
-        out = _inverse_error(x, kind) * (math.sqrt(2.0) * std)
+        out = inverse_error(x, kind) * (math.sqrt(2.0) * std)
         return out if mean == 0 else out + mean
+
+    def truncated_normal(
+        self,
+        shape: Any,
+        low: float = -2.0,
+        high: float = 2.0,
+        mean: float = 0.0,
+        std: float = 1.0,
+        dtype: Any = None,
+    ) -> Tensor:
+        """Normal numbers between two bounds: see `truncated_normal`."""
+        kind = _kind("truncated_normal", dtype)
+        if not (std > 0 and low < high):
+            raise ArgumentError(
+                f"truncated_normal: needs std > 0 and low < high, not std={std}, low={low}, "
+                f"high={high}"
+            )
+        root = math.sqrt(2.0) * std
+        below, above = math.erf((low - mean) / root), math.erf((high - mean) / root)
+        if not below < above:
+            raise ArgumentError(
+                f"truncated_normal: [{low}, {high}] is too far from the mean {mean} for std {std}"
+            )
+        edge = 1.0 - (2.0**-24 if kind == float32 else 2.0**-52)
+        u = self.uniform(shape, below, above, kind)
+        u = ops.minimum(ops.maximum(u, -edge), edge)
+        x = inverse_error(u, kind) * root + mean
+        return ops.minimum(ops.maximum(x, low), high)
+
+    def bernoulli(self, shape: Any, p: Any = 0.5) -> Tensor:
+        """Bools that are true with probability `p`: see `bernoulli`."""
+        if isinstance(p, (int, float)) and not 0.0 <= p <= 1.0:
+            raise ArgumentError(f"bernoulli: p must lie in [0, 1], got {p}")
+        return ops.less(self.uniform(shape), p)
+
+    def randint(self, low: int, high: int, shape: Any, dtype: Any = None) -> Tensor:
+        """Integers in ``[low, high)``: see `randint`."""
+        for name, end in (("low", low), ("high", high)):
+            if isinstance(end, bool) or not hasattr(end, "__index__"):
+                raise ArgumentTypeError(f"randint: {name} must be an integer, not {end!r}")
+        kind = int64 if dtype is None else as_dtype(dtype)
+        if kind.kind not in "iu":
+            raise DTypeError(f"randint: makes integers, not {kind}")
+        limits = np.iinfo(kind)
+        if not (limits.min <= low < high <= limits.max + 1 and high - low <= 2**53):
+            raise ArgumentError(
+                f"randint: needs low < high, in the range of {kind} and at most 2**53 apart, not "
+                f"low={low}, high={high}"
+            )
+        # Below 2**53 the product never rounds up to high - low.
+        place = self.uniform(shape, dtype=float64) * float(high - low)
+        return (place.astype(int64) + int(low)).astype(kind)
+
+    def categorical(self, logits: Any, shape: Any = None) -> Tensor:
+        """Class numbers with the probabilities softmax(logits): see `categorical`."""
+        z = ops.lift(logits)
+        ops.require_float("categorical", z)
+        if not z.shape or z.shape[-1] == 0:
+            raise ShapeError(f"categorical: logits of shape {z.shape} have no last axis of classes")
+        rows = z.shape[:-1] if shape is None else _sizes("categorical", shape)
+        lead = z.shape[:-1]
+        if rows[len(rows) - len(lead) :] != lead or len(rows) < len(lead):
+            raise ShapeError(
+                f"categorical: shape {rows} must end in the leading axes of the logits, {lead}"
+            )
+        kind = float64 if z.dtype == float64 else float32
+        bits = 24 if kind == float32 else 52
+        whole = self._mantissa("categorical", (*rows, z.shape[-1]), kind, (6, 6))
+        # The race of exponential variables: the first to arrive, -log(u) / p, wins.
+        wait = -log_up_to_one((whole * 2.0 + 1.0) * 2.0 ** -(bits + 1), kind)
+        wait = log_up_to_one(wait * 2.0**-6, kind)  # -log(u) < 64; the shift changes no winner
+        return functional.argmax(z.detach().astype(kind) - wait, -1)
 
     def permutation(self, n: int) -> Tensor:
         """The integers below `n` in random order: see `permutation`."""
         if isinstance(n, bool) or not hasattr(n, "__index__") or n < 0:
             raise ArgumentTypeError(f"permutation: n must be a non-negative integer, not {n!r}")
-        if STATE.trace is not None:
-            raise TraceError(
-                "permutation: sorting is not available in a compiled function; "
-                "make the order outside and pass it in as an argument"
-            )
         upper, lower = self._words(np.arange(n, dtype=uint32), 1, 1)
-        keys = (upper.numpy().astype(int64) << 31) | lower.numpy()
-        return Tensor(np.argsort(keys, kind="stable").astype(int64))
+        return ops.argsort(upper.astype(int64) * 2**31 + lower.astype(int64))
 
 
 def _words(seed: int) -> tuple[int, int]:
@@ -135,66 +202,6 @@ def _kind(what: str, dtype: Any) -> DType:
     if kind not in (float32, float64):
         raise DTypeError(f"{what}: makes float32 or float64, not {kind}; convert the result")
     return kind
-
-
-# -- the inverse error function ---------------------------------------------------------------
-
-# Polynomials in w - shift (or sqrt(w) - shift) for w = -log(1 - x*x), highest power first, each
-# valid up to a limit of w. The relative error is 4e-7 in float32 and 4e-16 in float64.
-# Source: M. Giles, "Approximating the erfinv function", GPU Computing Gems Jade Edition, 2011.
-_FLOAT32 = (
-    (5.0, False, 2.5, (
-        2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
-        -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
-    )),
-    (math.inf, True, 3.0, (
-        -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
-        -0.0076224613, 0.00943887047, 1.00167406, 2.83297682,
-    )),
-)  # fmt: skip
-_FLOAT64 = (
-    (6.25, False, 3.125, (
-        -3.6444120640178196996e-21, -1.685059138182016589e-19, 1.2858480715256400167e-18,
-        1.115787767802518096e-17, -1.333171662854620906e-16, 2.0972767875968561637e-17,
-        6.6376381343583238325e-15, -4.0545662729752068639e-14, -8.1519341976054721522e-14,
-        2.6335093153082322977e-12, -1.2975133253453532498e-11, -5.4154120542946279317e-11,
-        1.051212273321532285e-09, -4.1126339803469836976e-09, -2.9070369957882005086e-08,
-        4.2347877827932403518e-07, -1.3654692000834678645e-06, -1.3882523362786468719e-05,
-        0.0001867342080340571352, -0.00074070253416626697512, -0.0060336708714301490533,
-        0.24015818242558961693, 1.6536545626831027356,
-    )),
-    (16.0, True, 3.25, (
-        2.2137376921775787049e-09, 9.0756561938885390979e-08, -2.7517406297064545428e-07,
-        1.8239629214389227755e-08, 1.5027403968909827627e-06, -4.013867526981545969e-06,
-        2.9234449089955446044e-06, 1.2475304481671778723e-05, -4.7318229009055733981e-05,
-        6.8284851459573175448e-05, 2.4031110387097893999e-05, -0.0003550375203628474796,
-        0.00095328937973738049703, -0.0016882755560235047313, 0.0024914420961078508066,
-        -0.0037512085075692412107, 0.005370914553590063617, 1.0052589676941592334,
-        3.0838856104922207635,
-    )),
-    (math.inf, True, 5.0, (
-        -2.7109920616438573243e-11, -2.5556418169965252055e-10, 1.5076572693500548083e-09,
-        -3.7894654401267369937e-09, 7.6157012080783393804e-09, -1.4960026627149240478e-08,
-        2.9147953450901080826e-08, -6.7711997758452339498e-08, 2.2900482228026654717e-07,
-        -9.9298272942317002539e-07, 4.5260625972231537039e-06, -1.9681778105531670567e-05,
-        7.5995277030017761139e-05, -0.00021503011930044477347, -0.00013871931833623122026,
-        1.0103004648645343977, 4.8499064014085844221,
-    )),
-)  # fmt: skip
-
-
-def _inverse_error(x: Tensor, kind: DType) -> Tensor:
-    """erfinv(x) for x in (-1, 1), composed of ops so that it can be traced."""
-    w = -ops.log((1.0 - x) * (1.0 + x))
-    root = ops.sqrt(w)
-    out = None
-    for limit, rooted, shift, coefficients in reversed(_FLOAT32 if kind == float32 else _FLOAT64):
-        t = (root if rooted else w) - shift
-        p: Any = coefficients[0]
-        for c in coefficients[1:]:
-            p = t * p + c
-        out = p if out is None else ops.where(w < limit, p, out)
-    return x * out
 
 
 # -- the default generator --------------------------------------------------------------------
@@ -249,6 +256,74 @@ def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = None) -
 def permutation(n: int) -> Tensor:
     """The integers below `n` in random order, as int64, from the default generator.
 
-    Eager only: a compiled function takes the order as an argument.
+    >>> sorted(permutation(3).tolist())
+    [0, 1, 2]
     """
     return DEFAULT.permutation(n)
+
+
+def truncated_normal(
+    shape: Any,
+    low: float = -2.0,
+    high: float = 2.0,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: Any = None,
+) -> Tensor:
+    """Numbers of a normal distribution, given that they lie in ``[low, high]``.
+
+    Drawn by the inverse of the distribution function, so none is thrown away.
+
+    Args:
+        shape: an integer or a sequence of them.
+        low, high: the bounds; at least part of them within 5 deviations of the mean in float32,
+            8 in float64.
+        mean, std: of the normal distribution, before it is cut.
+        dtype: float32 or float64; the default float unless given.
+
+    Raises:
+        ArgumentError: if `std` is not positive, or `low` not below `high`.
+    """
+    return DEFAULT.truncated_normal(shape, low, high, mean, std, dtype)
+
+
+def bernoulli(shape: Any, p: Any = 0.5) -> Tensor:
+    """Bools that are true with probability `p`, from the default generator.
+
+    Args:
+        shape: an integer or a sequence of them.
+        p: a number in [0, 1], or a tensor of them that broadcasts to `shape`.
+
+    >>> bernoulli((3,), 1.0).tolist()
+    [True, True, True]
+    """
+    return DEFAULT.bernoulli(shape, p)
+
+
+def randint(low: int, high: int, shape: Any, dtype: Any = None) -> Tensor:
+    """Integers uniform in ``[low, high)``, from the default generator.
+
+    Args:
+        low, high: the bounds, at most 2**53 apart. No number is more likely than another by more
+            than a factor of ``1 + (high - low) / 2**53``.
+        shape: an integer or a sequence of them.
+        dtype: an integer dtype that holds the bounds; int64 unless given.
+
+    >>> randint(7, 8, (2,)).tolist()
+    [7, 7]
+    """
+    return DEFAULT.randint(low, high, shape, dtype)
+
+
+def categorical(logits: Any, shape: Any = None) -> Tensor:
+    """Class numbers drawn with the probabilities ``softmax(logits)``, as int64.
+
+    Args:
+        logits: ``[..., classes]``; -inf for a class that is never drawn. For probabilities p pass
+            ``ct.log(p)``.
+        shape: of the result; it must end in the leading axes of `logits`, which it is by default.
+
+    >>> categorical([0.0, -np.inf], (3,)).tolist()
+    [0, 0, 0]
+    """
+    return DEFAULT.categorical(logits, shape)

@@ -207,9 +207,8 @@ def pad(x: Any, widths: Any, value: Any = 0) -> Any:
     x = lift(x)
     pairs = _pairs(widths, x.shape)
     low = tuple(max(-before, 0) for before, _ in pairs)
-    kept = tuple(
-        n + min(before, 0) + min(after, 0) for n, (before, after) in zip(x.shape, pairs, strict=True)
-    )
+    cut = [min(before, 0) + min(after, 0) for before, after in pairs]
+    kept = tuple(n + less for n, less in zip(x.shape, cut, strict=True))
     if min(kept, default=0) < 0:
         raise ShapeError(f"pad: widths {widths} cut off more than shape {x.shape} has")
     ones = (1,) * len(x.shape)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import functional, ops
+from . import functional, indexing, ops
 from .arrays import copy_as, new_array
 from .backends import backend_of
 from .config import EPOCH, STATE
@@ -23,7 +23,6 @@ from .entries import Entry, leaf
 from .errors import (
     ArgumentError,
     ArgumentTypeError,
-    BoundsError,
     DTypeError,
     MutationError,
     ShapeError,
@@ -31,6 +30,14 @@ from .errors import (
 )
 from .operators import Operators
 from .shapes import Shape
+
+# Keys that NumPy takes directly; an eager slice of an untracked tensor needs nothing else.
+_PLAIN_KEYS = frozenset((int, slice, type(None), type(...)))
+
+
+def _is_plain(key: Any) -> bool:
+    kind = type(key)
+    return kind in _PLAIN_KEYS or (kind is tuple and _PLAIN_KEYS.issuperset(map(type, key)))
 
 
 class Tensor(Operators):
@@ -211,27 +218,27 @@ class Tensor(Operators):
     # -- indexing -------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Tensor:
-        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-            rows = len(self)
-            if not -rows <= key < rows:
-                raise ops.index_error("indexing", int(key), rows, self.shape)
-            return functional.take(self, int(key) % rows)
-        if isinstance(key, (list, np.ndarray, Tensor)) and np.dtype(_dtype_of(key)).kind in "iu":
-            return functional.take(self, key)
-        if self.tracked or not isinstance(self.data, np.ndarray):
-            raise ArgumentTypeError(
-                f"indexing a tracked or traced tensor of shape {self.shape} takes an integer or "
-                f"integers along the first axis, not {key!r}; use take, reshape or where"
-            )
-        try:
-            return Tensor(self.data[key])
-        except IndexError as error:
-            raise BoundsError(f"indexing: {error}; the tensor has shape {self.shape}") from None
+        """Integers, slices, ..., None, integer arrays and bool masks, as in NumPy."""
+        if self.entry is None and _is_plain(key):
+            data = self.data
+            if isinstance(data, np.ndarray):
+                try:
+                    return Tensor(data[key])
+                except (IndexError, TypeError, ValueError):
+                    pass  # the way below says why
+        return indexing.getitem(self, key)
+
+    @property
+    def at(self) -> indexing.At:
+        """For new tensors that differ at an index: ``x.at[0].set(5.0)``; also add, multiply,
+        max, min."""
+        return indexing.At(self)
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise MutationError(
             f"x[{key!r}] = ...: a tensor is a value and cannot be changed (shape {self.shape}). "
-            "Build a new one with ct.where, or give a variable new values with w.assign(...)"
+            "Build a new one with x.at[...].set(value) or ct.where, or give a variable new values "
+            "with w.assign(...)"
         )
 
 
@@ -408,10 +415,6 @@ def _rebuild(array: Any, name: str | None, requires_grad: bool, parameter: bool)
     made = Variable(array, name, requires_grad)
     made.parameter = parameter
     return made
-
-
-def _dtype_of(key: Any) -> Any:
-    return key.dtype if hasattr(key, "dtype") else np.asarray(key).dtype
 
 
 def user_line() -> str:

@@ -19,8 +19,8 @@ _MOST_NODES = 64
 
 
 # Kinds of ops that have a kernel of their own, and those among them that read row-major inputs.
-_ALONE = {"matmul", "assemble", "gather", "scatter"}
-_DENSE = {"gather", "scatter"}
+_ALONE = {"matmul", "assemble", "gather", "ordered", "scatter"}
+_DENSE = {"gather", "ordered", "scatter"}
 
 
 class Group:

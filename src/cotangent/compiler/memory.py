@@ -18,6 +18,7 @@ from .codegen.kernel import Kernel, KernelEmitter, lanes_for
 from .codegen.loops import emit_loops
 from .codegen.matmul import Tile, emit_matmul
 from .codegen.moves import emit_gather, emit_scatter, emit_transpose
+from .codegen.ordered import emit_ordered
 from .fuse import Fusion, Group
 from .graph import Node
 from .views import squeeze
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
 _EMITTERS = {
     "assemble": emit_assemble,
     "gather": emit_gather,
+    "ordered": emit_ordered,
     "scatter": emit_scatter,
     "transpose": emit_transpose,
 }

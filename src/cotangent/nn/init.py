@@ -1,6 +1,9 @@
 """Initial values of parameters.
 
-Each function returns a tensor. The fans come from the shape: ``[out, in, *kernel]`` has
+Each function returns a tensor, to make a variable of or to assign:
+``layer.weight.assign(init.orthogonal(layer.weight.shape))``. All take a `dtype`, float32 or
+float64; the default float unless given. The random ones use the generator that
+`ct.manual_seed` seeds. The fans come from the shape: ``[out, in, *kernel]`` has
 ``fan_in = in * prod(kernel)`` and ``fan_out = out * prod(kernel)``.
 """
 
@@ -9,13 +12,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import random
 from ..creation import full
 from ..creation import zeros as zeros_of
 from ..dtypes import default_dtype
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..shapes import as_shape
-from ..tensors import Tensor
+from ..tensors import Tensor, asarray
 
 
 def fans(shape: Any) -> tuple[int, int]:
@@ -71,3 +76,62 @@ def zeros(shape: Any, dtype: Any = None) -> Tensor:
 def constant(shape: Any, value: float, dtype: Any = None) -> Tensor:
     """All `value`, in the default float unless `dtype` is given."""
     return full(shape, value, default_dtype() if dtype is None else dtype)
+
+
+def ones(shape: Any, dtype: Any = None) -> Tensor:
+    """All ones."""
+    return constant(shape, 1.0, dtype)
+
+
+def uniform(shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = None) -> Tensor:
+    """Uniform in ``[low, high)``."""
+    return random.uniform(shape, low, high, dtype)
+
+
+def normal(shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Tensor:
+    """Normal with deviation `std`."""
+    return random.normal(shape, mean, std, dtype)
+
+
+def trunc_normal(
+    shape: Any,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    dtype: Any = None,
+) -> Tensor:
+    """Normal with deviation `std`, given that it lies in ``[a, b]``; as PyTorch's.
+
+    The bounds are values, not multiples of `std`: with ``std=0.02`` the default bounds cut
+    nothing. Raises `ArgumentError` if `std` is not positive, or `a` not below `b`.
+    """
+    return random.truncated_normal(shape, a, b, mean, std, dtype)
+
+
+def orthogonal(shape: Any, gain: float = 1.0, dtype: Any = None) -> Tensor:
+    """`gain` times a random matrix with orthonormal rows or columns, whichever are fewer.
+
+    Axes after the first count as one. Uniform over all such matrices: the Q of a QR
+    decomposition of normal numbers, with the signs of R's diagonal. Eager only.
+
+    Raises:
+        ShapeError: if `shape` has fewer than two axes, or an empty one.
+
+    Source: A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of
+    learning in deep linear neural networks", ICLR 2014.
+
+    >>> q = orthogonal((2, 3)).numpy()
+    >>> bool(np.allclose(q @ q.T, np.eye(2), atol=1e-6))
+    True
+    """
+    fans(shape)
+    if not math.isfinite(gain):
+        raise ArgumentError(f"orthogonal: gain must be finite, got {gain}")
+    sizes = as_shape("orthogonal", shape)
+    rows, columns = sizes[0], math.prod(sizes[1:])
+    drawn = random.normal((max(rows, columns), min(rows, columns)), dtype="float64").numpy()
+    q, r = np.linalg.qr(drawn)
+    q = q * np.where(np.diagonal(r) < 0, -gain, gain)
+    kind = default_dtype() if dtype is None else dtype
+    return asarray((q if rows >= columns else q.T).reshape(sizes), dtype=kind)

@@ -90,6 +90,7 @@ class Sequential(Module):
 
     The keys of the state dict begin with the number of the layer: ``0.weight``.
 
+    >>> from cotangent.nn import ReLU
     >>> Sequential(Linear(2, 8), ReLU(), Linear(8, 1))([[0.0, 1.0]]).shape
     (1, 1)
     """
@@ -140,53 +141,6 @@ class Identity(Module):
 
     def forward(self, x: Any) -> Any:
         return x
-
-
-class ReLU(Module):
-    """max(x, 0); the slope at 0 is 0."""
-
-    def forward(self, x: Any) -> Any:
-        return ops.relu(x)
-
-
-class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
-
-    def forward(self, x: Any) -> Any:
-        return ops.sigmoid(x)
-
-
-class Tanh(Module):
-    """The hyperbolic tangent."""
-
-    def forward(self, x: Any) -> Any:
-        return ops.tanh(x)
-
-
-class LogSoftmax(Module):
-    """The logarithm of the softmax along `axis`."""
-
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
-
-    def forward(self, x: Any) -> Any:
-        return functional.log_softmax(x, self.axis)
-
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"
-
-
-class Softmax(Module):
-    """The softmax along `axis`. Before a loss use none: the losses take logits."""
-
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
-
-    def forward(self, x: Any) -> Any:
-        return functional.softmax(x, self.axis)
-
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"
 
 
 class Flatten(Module):

@@ -30,7 +30,35 @@ from .elementwise import (
     tanh,
     where,
 )
+from .mathematics import (
+    acos,
+    asin,
+    atan,
+    atan2,
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    ceil,
+    cos,
+    erf,
+    expm1,
+    floor,
+    floor_divide,
+    log1p,
+    log2,
+    log10,
+    pow,
+    remainder,
+    round,
+    sin,
+    tan,
+    trunc,
+)
 from .movement import broadcast_to, permute_dims, put_rows, reshape, scatter_add, take
+from .order import argsort, cumulative_sum
 from .primitive import (
     REGISTRY,
     Interpreter,
@@ -53,12 +81,16 @@ from .reduce import max, sum
 from .slices import concat, put_slice, strided_slice
 
 __all__ = [
-    "REGISTRY", "Interpreter", "PerInput", "Primitive", "Sample", "absolute", "add", "astype", "backward",
-    "broadcast_to", "check_index", "concat", "divide", "elementwise", "equal", "exp", "find", "index_error",
-    "install",
-    "less", "less_equal", "lift", "log", "logaddexp", "logical_and", "logical_not", "logical_or",
-    "matmul", "max", "maximum", "minimum", "mul_no_nan", "multiply", "negative", "not_equal",
-    "pairs", "permute_dims", "put_rows", "put_slice", "random_bits", "real", "reciprocal", "register", "relu",
-    "require_float", "reshape", "scatter_add", "sigmoid", "sign", "sqrt", "strided_slice", "subtract", "sum",
-    "swap_last", "take", "tanh", "unregister", "where", "wrap_index",
+    "Interpreter", "PerInput", "Primitive", "REGISTRY", "Sample", "absolute", "acos", "add",
+    "argsort", "asin", "astype", "atan", "atan2", "backward", "bitwise_and", "bitwise_invert",
+    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to",
+    "ceil", "check_index", "concat", "cos", "cumulative_sum", "divide", "elementwise", "equal",
+    "erf", "exp", "expm1", "find", "floor", "floor_divide", "index_error", "install", "less",
+    "less_equal", "lift", "log", "log10", "log1p", "log2", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "matmul", "max", "maximum", "minimum", "mul_no_nan",
+    "multiply", "negative", "not_equal", "pairs", "permute_dims", "pow", "put_rows",
+    "put_slice", "random_bits", "real", "reciprocal", "register", "relu", "remainder",
+    "require_float", "reshape", "round", "scatter_add", "sigmoid", "sign", "sin", "sqrt",
+    "strided_slice", "subtract", "sum", "swap_last", "take", "tan", "tanh", "trunc",
+    "unregister", "where", "wrap_index",
 ]  # fmt: skip

@@ -81,9 +81,11 @@ def _infer_check_index(index: Any, size: int, what: str) -> Aval:
 
 def index_error(what: str, bad: int, size: int, shape: Any) -> BoundsError:
     """The error for an index outside ``[0, size)``."""
+    allowed = f"with {size} of them the indices run from 0 to {size - 1}"
+    if size == 0:
+        allowed = "there are none, so no index is valid"
     return BoundsError(
-        f"{what}: index {bad} is out of range; with {size} of them the indices "
-        f"run from 0 to {size - 1} (indices of shape {tuple(shape)})"
+        f"{what}: index {bad} is out of range; {allowed} (indices of shape {tuple(shape)})"
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, ShapeError
+from ..config import STATE
+from ..errors import ArgumentError, ArgumentTypeError, ShapeError, TraceError
 from ..tensors import Tensor, Variable
 from ..variables import named_variables
 from .wolfe import Point, strong_wolfe
@@ -84,9 +85,15 @@ class LBFGS:
         Raises:
             ArgumentError: if there is nothing to update, or the loss at the start is not finite.
             ShapeError: if the loss is not a scalar.
+            TraceError: inside of a compiled function.
 
         After an error the parameters are what they were before the call.
         """
+        if STATE.trace is not None:
+            raise TraceError(
+                "LBFGS.step: the line search needs numbers, so it cannot be compiled by ct.jit; "
+                "compile the closure and call step outside"
+            )
         variables = [v for v in _variables(target) if v.requires_grad]
         if not variables:
             raise ArgumentError(f"LBFGS.step: {type(target).__name__} holds nothing to update")

@@ -115,6 +115,12 @@ class _CodeMemory:
                 raise CompileError("no memory for code")
             return self._chunk, start, self._base + start
 
+    def start_again(self) -> None:
+        """After a fork, put new code into pages of its own: the present ones are shared with the
+        parent, which goes on writing into them."""
+        self._chunk, self._used = None, _CHUNK
+        self.lock.release()
+
     def _grow(self, size: int) -> None:
         size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
         file = os.memfd_create("cotangent-code", os.MFD_CLOEXEC)
@@ -145,7 +151,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_MEMORY.lock.acquire,
         after_in_parent=_MEMORY.lock.release,
-        after_in_child=_MEMORY.lock.release,
+        after_in_child=_MEMORY.start_again,
     )
 
 

@@ -73,7 +73,11 @@ def _axes(view: View, place: View) -> list[_Axis]:
         if size == 1:
             continue
         axis = _Axis(size, source * width, target * width)
-        if found and found[-1].source == axis.source * size and found[-1].target == axis.target * size:
+        if (
+            found
+            and found[-1].source == axis.source * size
+            and found[-1].target == axis.target * size
+        ):
             axis = _Axis(found.pop().size * size, axis.source, axis.target)
         found.append(axis)
     return found or [_Axis(1, 0, width)]

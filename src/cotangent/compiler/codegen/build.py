@@ -102,10 +102,11 @@ def build(texts: Sequence[str], isa: str) -> bytes:
     llvm = _llvm()
     with _LLVM:
         try:
-            module = llvm.parse_assembly(join(texts))
-            module.triple = TARGETS[isa][0]
-            module.verify()
-            image: bytes = _machine(isa).emit_object(module)
+            # Closed here, not by the garbage collector: that would use LLVM without the lock.
+            with llvm.parse_assembly(join(texts)) as module:
+                module.triple = TARGETS[isa][0]
+                module.verify()
+                image: bytes = _machine(isa).emit_object(module)
         except RuntimeError as error:
             raise CompileError(f"LLVM refuses a kernel: {error}") from None
     missing = undefined_symbols(image)
@@ -117,8 +118,8 @@ def build(texts: Sequence[str], isa: str) -> bytes:
 def assembly(texts: Sequence[str], isa: str) -> str:
     """The assembly of `texts`, for reading."""
     llvm = _llvm()
-    with _LLVM:
-        text: str = _machine(isa).emit_assembly(llvm.parse_assembly(join(texts)))
+    with _LLVM, llvm.parse_assembly(join(texts)) as module:
+        text: str = _machine(isa).emit_assembly(module)
     return text
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...dtypes import DType, bool_, float32, float64
 from ...errors import DTypeError
-from . import functions
+from . import functions, powers, trigonometry
 
 _ELEMENTS: dict[DType, str] = {
     bool_: "i1",
@@ -24,6 +24,7 @@ _ELEMENTS: dict[DType, str] = {
     float64: "double",
     **{np.dtype(f"{sign}int{bits}"): f"i{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+_FUNCTIONS = powers.FUNCTIONS | trigonometry.FUNCTIONS
 _SUFFIXES = {"float": "f32", "double": "f64"}
 _DOUBLE, _QUAD = struct.Struct("<d"), struct.Struct("<Q")
 
@@ -361,6 +362,28 @@ class Emitter:
         raise NotImplementedError("only the emitter of a whole kernel has a status to report to")
 
     # Functions
+
+    def round(self, how: str, x: Value) -> Value:
+        """x rounded to an integer: `how` is "floor", "ceil", "trunc" or "roundeven"."""
+        return self.intrinsic(how, x.dtype, x) if x.dtype.kind == "f" else x
+
+    def call(self, name: str, *xs: Value) -> Value:
+        """A function of `powers` or `trigonometry`, such as "sin"."""
+        found: Value = _FUNCTIONS[name](self, *xs)
+        return found
+
+    def shift(self, x: Value, count: Value, left: bool) -> Value:
+        """x shifted by `count` bits; by its width or more (or less than 0), all bits are gone."""
+        width = self.constant(8 * x.dtype.itemsize, x.dtype)
+        inside = self.and_(self.lt(count, width), self.le(self.zero(x), count))
+        safe = self.select(inside, count, self.zero(x))
+        if left:
+            return self.select(inside, self.shl(x, safe), self.zero(x))
+        signs = self.zero(x)
+        if x.dtype.kind == "i":
+            last = self.constant(8 * x.dtype.itemsize - 1, x.dtype)
+            signs = self.shr(x, last)
+        return self.select(inside, self.shr(x, safe), signs)
 
     def exp(self, x: Value) -> Value:
         """e**x, see `functions.exp`."""

@@ -138,7 +138,7 @@ def log(e: E, x: V) -> V:
     ``x = 2**k m`` with m between sqrt(1/2) and sqrt(2), so ``log(x) = k log(2) + log(m)``.
     """
     form = FORMATS[x.dtype]
-    k, f = _split(e, x, form)
+    k, f = split(e, x, form)
     inside = _log_near_one_32 if x.dtype == float32 else _log_near_one_64
     y = inside(e, f, k, form)
     y = e.fma(k, e.constant(form.ln2[0], x.dtype), y)
@@ -167,7 +167,7 @@ def tanh(e: E, x: V) -> V:
     r = e.fma(n, number(-0.5 * form.ln2[0]), y)
     r = e.fma(n, number(-0.5 * form.ln2[1]), r)
     terms = [c * 2.0 ** (i + 1) for i, c in enumerate(form.exp)]
-    h = e.fma(_polynomial(e, r, terms), e.mul(r, r), r)
+    h = e.fma(polynomial(e, r, terms), e.mul(r, r), r)
     word = e.bitcast(t, form.word)
     power = e.bitcast(e.shl(word, e.constant(form.mantissa, form.word)), x.dtype)
     h = e.fma(power, h, e.fma(power, number(0.5), number(-0.5)))
@@ -210,7 +210,7 @@ def _numbers(e: E, dtype: DType) -> Any:
     return lambda value: e.constant(value, dtype)
 
 
-def _polynomial(e: E, x: V, coefficients: Any) -> V:
+def polynomial(e: E, x: V, coefficients: Any) -> V:
     """``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule."""
     y = e.constant(coefficients[-1], x.dtype)
     for c in coefficients[-2::-1]:
@@ -230,7 +230,7 @@ def _exp_below(e: E, x: V) -> V:
     n = e.sub(t, shift)
     r = e.fma(n, number(-form.ln2[0]), x)
     r = e.fma(n, number(-form.ln2[1]), r)
-    p = _polynomial(e, r, (1.0, 1.0, *form.exp))
+    p = polynomial(e, r, (1.0, 1.0, *form.exp))
     return _scale(e, p, e.bitcast(t, form.word), form)
 
 
@@ -247,7 +247,7 @@ def _scale(e: E, p: V, word: V, form: Format) -> V:
     return e.mul(p, e.bitcast(rest, p.dtype))
 
 
-def _split(e: E, x: V, form: Format) -> tuple[V, V]:
+def split(e: E, x: V, form: Format) -> tuple[V, V]:
     """k and f with ``x = 2**k (1 + f)`` and 1 + f between sqrt(1/2) and sqrt(2), for positive x."""
     number, word = _numbers(e, x.dtype), _numbers(e, form.word)
     lift = form.mantissa + 1
@@ -268,7 +268,7 @@ def _log_near_one_32(e: E, f: V, k: V, form: Format) -> V:
     """log(1 + f) and the low part of k log(2)."""
     number = _numbers(e, f.dtype)
     square = e.mul(f, f)
-    y = e.mul(e.mul(f, square), _polynomial(e, f, form.log))
+    y = e.mul(e.mul(f, square), polynomial(e, f, form.log))
     y = e.fma(k, number(form.ln2[1]), y)
     return e.add(f, e.fma(number(-0.5), square, y))
 
@@ -282,18 +282,18 @@ def _log_near_one_64(e: E, f: V, k: V, form: Format) -> V:
     w = e.div(e.add(f, f), e.add(f, number(2.0)))
     v = e.mul(w, w)
     square = e.mul(f, f)
-    y = e.fma(v, _polynomial(e, v, form.log), e.mul(square, number(0.25)))
+    y = e.fma(v, polynomial(e, v, form.log), e.mul(square, number(0.25)))
     y = e.fma(w, y, e.mul(k, number(form.ln2[1])))
     return e.add(f, e.fma(number(-0.5), square, y))
 
 
 def _log1p_32(e: E, u: V) -> V:
     """log(1 + u) for u in [0, 1], with full relative accuracy near 0; no division."""
-    return e.fma(e.mul(u, u), _polynomial(e, u, FORMATS[u.dtype].log1p), u)
+    return e.fma(e.mul(u, u), polynomial(e, u, FORMATS[u.dtype].log1p), u)
 
 
 def _log1p_64(e: E, u: V) -> V:
     """log(1 + u) for u in [0, 1], with full relative accuracy near 0."""
     w = e.div(e.add(u, u), e.add(u, e.constant(2.0, u.dtype)))
     v = e.mul(w, w)
-    return e.fma(e.mul(w, v), _polynomial(e, v, FORMATS[u.dtype].log1p), w)
+    return e.fma(e.mul(w, v), polynomial(e, v, FORMATS[u.dtype].log1p), w)

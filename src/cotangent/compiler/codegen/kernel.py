@@ -81,7 +81,9 @@ class KernelEmitter(Emitter):
     def address(self, node: Node, offset: int = 0) -> str:
         """The address of the memory of `node`, or of its element number `offset`."""
         start = self.slot(Slot("address", node), "ptr")
-        return self.offset(start, self.integer(offset), str(node.dtype.itemsize)) if offset else start
+        if not offset:
+            return start
+        return self.offset(start, self.integer(offset), str(node.dtype.itemsize))
 
     def scratch(self, size: int) -> str:
         """The address of `size` bytes of the stack."""

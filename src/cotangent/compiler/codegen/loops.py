@@ -24,6 +24,8 @@ from ..views import View
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for
 
+_VECTORS_PER_BLOCK = 64
+
 
 class _Operand:
     """Memory that the nest reads or writes, with offset and strides in elements over the domain."""
@@ -216,8 +218,32 @@ class _LoopEmitter:
             return self.e.loop(self.e.integer(self.nest.sizes[axis]), 1, totals, body)
         if not vector:
             return self._compute(pointers, j, totals)
-        size = self.nest.sizes[self.last]
-        return self.e.vector_loop(size, totals, lambda i, c: self._compute(pointers, i, c))
+        return self._along_last(pointers, totals)
+
+    def _along_last(self, pointers: dict[Any, str], totals: list[Value]) -> list[Value]:
+        """The last axis, reduced: in blocks, each summed by itself, so that rounding errors grow
+        with the number of blocks and not with that of elements."""
+        e, size = self.e, self.nest.sizes[self.last]
+        block = _VECTORS_PER_BLOCK * e.lanes
+        blocks, rest = divmod(size, block)
+        if blocks < 2:
+            return e.vector_loop(size, totals, lambda i, c: self._compute(pointers, i, c))
+
+        def one(start: str, carried: list[Value]) -> Sequence[Value]:
+            def part(i: str, inner: list[Value]) -> Sequence[Value]:
+                return self._compute(pointers, e.compute("add", start, i), inner)
+
+            found = e.loop(e.integer(block), e.lanes, self._identities(), part)
+            pairs = zip(self.reductions, carried, found, strict=True)
+            return [self._combine(node, total, new) for node, total, new in pairs]
+
+        totals = e.loop(e.integer(blocks * block), block, totals, one)
+        if not rest:
+            return totals
+        after = e.integer(blocks * block)
+        return e.vector_loop(
+            rest, totals, lambda i, c: self._compute(pointers, e.compute("add", after, i), c)
+        )
 
     # -- the body -------------------------------------------------------------------------
 

@@ -57,10 +57,10 @@ def emit_gather(fusion: Fusion, group: Group) -> Kernel | None:
     x, index = (fusion.dense(operand).base for operand in node.inputs)
     count = node.inputs[1].size
     rows, width = node.inputs[0].shape[0], math.prod(node.inputs[0].shape[1:])
-    if node.size == 0:
+    if count == 0:
         return None
     if rows == 0:
-        raise CompileError(f"take from a tensor without rows: {node.where()}")
+        width = 0  # every index is out of range: check them, and read nothing
     e = KernelEmitter(lanes_for([node.dtype]))
     size = node.dtype.itemsize
     source, places, target = e.address(x), e.address(index), e.address(node)
@@ -88,8 +88,10 @@ def emit_scatter(fusion: Fusion, group: Group) -> Kernel | None:
     *start, values, index = (fusion.dense(operand).base for operand in node.inputs)
     count = node.inputs[-1].size
     rows, width = node.shape[0], math.prod(node.shape[1:])
-    if node.size == 0:
+    if node.size == 0 and count == 0:
         return None
+    if rows == 0:
+        width = 0  # every index is out of range: check them, and write nothing
     e = KernelEmitter(lanes_for([node.dtype]))
     size = node.dtype.itemsize
     source, places, target = e.address(values), e.address(index), e.address(node)

@@ -1,0 +1,290 @@
+"""Trigonometry on vectors: sin, cos, atan2, and what follows from them.
+
+All of it is computed in float64, and rounded once for float32. As in `functions`, the code has no
+branches, no tables in memory and no calls, so every processor gives the same bits.
+
+sin and cos are accurate for every argument, however large. ``x 2/pi`` is needed modulo 4 to far
+more digits than a float has; which digits of 2/pi matter depends on the exponent of x (Payne and
+Hanek, "Radian reduction for trigonometric functions", 1983). For each group of exponents the
+digits that matter are a few constants, chosen by comparisons and multiplied exactly by `fma`.
+
+Greatest errors that the tests allow, in units in the last place of the result: 1 in float32; in
+float64 1 for sin and cos, 2 for atan2, 4 for asin and acos, 3 for tan.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ...dtypes import float32, float64
+
+E = Any
+V = Any
+
+# 2/pi, 1200 bits after the point.
+_TWO_OVER_PI = int(
+    "a2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561b7246e3a424dd2e0"
+    "06492eea09d1921cfe1deb1cb129a73ee88235f52ebb4484e99c7026b45f7e413991d639835339f4"
+    "9c845f8bbdf9283b1ff897ffde05980fef2f118b5a0a6d1f6d367ecf27cb09b74f463f669e5fea2d"
+    "7527bac7ebe5f17b3d0739f78a5292ea6bfb5fb11f8d5d0856033046fc7b",
+    16,
+)
+_BITS = 1200
+_HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
+
+# sin(r) = r + r**3 p(r**2) and cos(r) = 1 - r**2 / 2 + r**4 p(r**2), for abs(r) < pi / 4.
+_SINE = {
+    float32: (
+        -0.16666666663806767,
+        0.008333331855881882,
+        -0.0001984007658578246,
+        2.724861257142899e-06,
+    ),
+    float64: (
+        -0.16666666666666666,
+        0.008333333333333331,
+        -0.00019841269841264962,
+        2.755731921925893e-06,
+        -2.5052106204636416e-08,
+        1.6058527220272607e-10,
+        -7.586438377688691e-13,
+    ),
+}
+_COSINE = {
+    float32: (
+        0.04166666666428071,
+        -0.0013888887656303163,
+        2.4800591906204934e-05,
+        -2.729986313754214e-07,
+    ),
+    float64: (
+        0.041666666666666664,
+        -0.0013888888888887365,
+        2.4801587298716964e-05,
+        -2.755731724651074e-07,
+        2.087614102358448e-09,
+        -1.13822553641454e-11,
+    ),
+}
+# atan(t) = t + t**3 p(t**2) for abs(t) < tan(pi / 8).
+_ARC = {
+    float32: (
+        -0.33333333279030264,
+        0.19999977181137085,
+        -0.14284147012133833,
+        0.11071287551546859,
+        -0.0862409863998892,
+        0.05046648875608924,
+    ),
+    float64: (
+        -0.3333333333333333,
+        0.1999999999999549,
+        -0.1428571428466014,
+        0.11111111014741562,
+        -0.09090904557214267,
+        0.0769218270524632,
+        -0.06664504610032648,
+        0.05858089538610203,
+        -0.050851391487066376,
+        0.03922268882347632,
+        -0.0191659065063043,
+    ),
+}
+
+
+@functools.cache
+def _digits(group: int, whole: int, count: int) -> list[float]:
+    """``2**(32 group) 2/pi`` modulo ``2**whole``, as a sum of `count` floats."""
+    rest = _TWO_OVER_PI << 32 * group
+    if group:
+        rest %= 1 << (_BITS + whole)
+    words = []
+    for _ in range(count):
+        shift = max(rest.bit_length() - 53, 0)
+        words.append(math.ldexp(rest >> shift, shift - _BITS))
+        rest -= (rest >> shift) << shift
+    return words
+
+
+def sin(e: E, x: V) -> V:
+    """The sine; NaN at infinity; -0 stays."""
+    wide = e.cast(x, float64)
+    y = e.abs(wide)
+    high, low, quarter = _reduce(e, y, x)
+    value = _wave(e, high, low, quarter, x)
+    number = functools.partial(e.constant, dtype=float64)
+    flipped = e.select(e.lt(e.copysign(number(1.0), wide), number(0.0)), e.neg(value), value)
+    return e.cast(flipped, x.dtype)
+
+
+def cos(e: E, x: V) -> V:
+    """The cosine; NaN at infinity."""
+    high, low, quarter = _reduce(e, e.abs(e.cast(x, float64)), x)
+    quarter = e.add(quarter, e.constant(1.0, float64))
+    return e.cast(_wave(e, high, low, quarter, x), x.dtype)
+
+
+def tan(e: E, x: V) -> V:
+    """The tangent; NaN at infinity."""
+    wide = e.cast(x, float64)
+    high, low, quarter = _reduce(e, e.abs(wide), x)
+    one = e.constant(1.0, float64)
+    sine = _wave(e, high, low, quarter, x)
+    quotient = e.div(sine, _wave(e, high, low, e.add(quarter, one), x))
+    below = e.lt(e.copysign(one, wide), e.zero(one))
+    return e.cast(e.select(below, e.neg(quotient), quotient), x.dtype)
+
+
+def _wave(e: E, high: V, low: V, quarter: V, x: V) -> V:
+    """sin(high + low + quarter pi / 2), for abs(high) below pi / 4."""
+    number = functools.partial(e.constant, dtype=float64)
+    z = e.mul(high, high)
+    half = e.mul(z, number(0.5))
+    # sin: high + (high z p + low (1 - z / 2))
+    sine = e.mul(e.mul(z, high), _polynomial(e, z, _SINE[x.dtype]))
+    sine = e.add(high, e.fma(low, e.sub(number(1.0), half), sine))
+    # cos: 1 - z / 2 with the rounding of that corrected
+    top = e.sub(number(1.0), half)
+    missed = e.sub(e.sub(number(1.0), top), half)
+    cosine = e.mul(e.mul(z, z), _polynomial(e, z, _COSINE[x.dtype]))
+    cosine = e.add(top, e.add(missed, e.sub(cosine, e.mul(high, low))))
+    turns = e.sub(quarter, e.mul(number(4.0), e.round("floor", e.mul(quarter, number(0.25)))))
+    odd = e.or_(e.eq(turns, number(1.0)), e.eq(turns, number(3.0)))
+    value = e.select(odd, cosine, sine)
+    return e.select(e.le(number(2.0), turns), e.neg(value), value)
+
+
+def _reduce(e: E, y: V, x: V) -> tuple[V, V, V]:
+    """r and k with ``y = r + k pi / 2`` for y >= 0 and abs(r) <= pi / 4: r as a sum, and k."""
+    number = functools.partial(e.constant, dtype=float64)
+    narrow = x.dtype == float32
+    groups, whole, count = (4, 26, 3) if narrow else (32, 55, 4)
+    words = [number(w) for w in _digits(0, whole, count)]
+    scale = number(1.0)
+    for group in range(1, groups + 1):
+        here = e.le(number(2.0 ** (32 * group - 1)), y)
+        later = _digits(group, whole, count)
+        words = [e.select(here, number(b), a) for a, b in zip(words, later, strict=True)]
+        scale = e.select(here, number(2.0 ** (-32 * group)), scale)
+    m = e.mul(y, scale)
+    terms = []
+    for word in words:
+        product = e.mul(m, word)
+        terms += [product, e.fma(m, word, e.neg(product))]
+    # Beyond 4 only the remainder counts; the later products are small.
+    terms[:3] = [_modulo_4(e, term) for term in terms[:3]]
+    terms = _distill(e, terms[:-1])
+    quarter = e.round("roundeven", terms[0])
+    terms[0] = e.sub(terms[0], quarter)
+    high, low, *_ = _distill(e, terms)
+    top, bottom = number(_HALF_PI[0]), number(_HALF_PI[1])
+    product = e.mul(high, top)
+    rest = e.fma(low, top, e.fma(high, bottom, e.fma(high, top, e.neg(product))))
+    small = e.lt(y, number(0.785398163397448))
+    return (
+        e.select(small, y, product),
+        e.select(small, number(0.0), rest),
+        e.select(small, number(0.0), quarter),
+    )
+
+
+def _modulo_4(e: E, x: V) -> V:
+    quotient = e.round("roundeven", e.mul(x, e.constant(0.25, float64)))
+    return e.fma(quotient, e.constant(-4.0, float64), x)
+
+
+def _distill(e: E, terms: list[V]) -> list[V]:
+    """The same sum with its rounded value in front and the errors behind."""
+    total, errors = terms[-1], []
+    for term in reversed(terms[:-1]):
+        total, error = two_sum(e, term, total)
+        errors.append(error)
+    return [total, *reversed(errors)]
+
+
+def two_sum(e: E, a: V, b: V) -> tuple[V, V]:
+    """The rounded sum, and what rounding took away; exact for any order of magnitudes."""
+    total = e.add(a, b)
+    moved = e.sub(total, a)
+    return total, e.add(e.sub(a, e.sub(total, moved)), e.sub(b, moved))
+
+
+def _polynomial(e: E, x: V, coefficients: Any) -> V:
+    y = e.constant(coefficients[-1], x.dtype)
+    for c in coefficients[-2::-1]:
+        y = e.fma(y, x, e.constant(c, x.dtype))
+    return y
+
+
+def atan2(e: E, y: V, x: V) -> V:
+    """The angle of the point (x, y), in [-pi, pi], with the cases of signed zeros and infinities
+    as IEEE 754 has them."""
+    up, right = e.cast(y, float64), e.cast(x, float64)
+    return e.cast(_angle(e, up, right, y.dtype), y.dtype)
+
+
+def atan(e: E, x: V) -> V:
+    """The arc tangent."""
+    wide = e.cast(x, float64)
+    return e.cast(_angle(e, wide, e.constant(1.0, float64), x.dtype), x.dtype)
+
+
+def asin(e: E, x: V) -> V:
+    """The arc sine; NaN outside [-1, 1]."""
+    wide = e.cast(x, float64)
+    return e.cast(_angle(e, wide, _other_side(e, wide), x.dtype), x.dtype)
+
+
+def acos(e: E, x: V) -> V:
+    """The arc cosine; NaN outside [-1, 1]."""
+    wide = e.cast(x, float64)
+    return e.cast(_angle(e, _other_side(e, wide), wide, x.dtype), x.dtype)
+
+
+def _other_side(e: E, x: V) -> V:
+    """sqrt(1 - x**2), accurate near 1."""
+    one = e.constant(1.0, float64)
+    return e.sqrt(e.mul(e.sub(one, x), e.add(one, x)))
+
+
+def _angle(e: E, y: V, x: V, precision: Any) -> V:
+    number = functools.partial(e.constant, dtype=float64)
+    up, right = e.abs(y), e.abs(x)
+    steep = e.lt(right, up)
+    low, high = e.select(steep, right, up), e.select(steep, up, right)
+    # Equal infinities are at 45 degrees, and the origin is on the axis.
+    low, high = (e.select(e.eq(up, right), number(1.0), v) for v in (low, high))
+    origin = e.and_(e.eq(up, number(0.0)), e.eq(right, number(0.0)))
+    t = e.select(origin, number(0.0), e.div(low, high))
+    far = e.lt(number(math.tan(math.pi / 8)), t)
+    t = e.select(far, e.div(e.sub(t, number(1.0)), e.add(t, number(1.0))), t)
+    z = e.mul(t, t)
+    curve = e.mul(e.mul(t, z), _polynomial(e, z, _ARC[precision]))
+    quarter = (number(_HALF_PI[0] / 2), number(_HALF_PI[1] / 2))
+    first = e.select(far, quarter[0], number(0.0))
+    second = e.add(curve, e.select(far, quarter[1], number(0.0)))
+    first, error = two_sum(e, first, t)
+    second = e.add(second, error)
+    # Above 45 degrees the angle is counted from the vertical; to the left, from the back.
+    first, second = _mirror(e, steep, first, second, 1.0)
+    behind = e.lt(e.copysign(number(1.0), x), number(0.0))
+    first, second = _mirror(e, behind, first, second, 2.0)
+    value = e.copysign(e.add(first, second), y)
+    nan = e.or_(e.is_nan(x), e.is_nan(y))
+    return e.select(nan, number(math.nan), value)
+
+
+def _mirror(e: E, where: V, first: V, second: V, quarters: float) -> tuple[V, V]:
+    """The angle a as `quarters` right angles minus a, where asked."""
+    number = functools.partial(e.constant, dtype=float64)
+    top, error = two_sum(e, number(quarters * _HALF_PI[0]), e.neg(first))
+    rest = e.add(e.sub(number(quarters * _HALF_PI[1]), second), error)
+    return e.select(where, top, first), e.select(where, rest, second)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "sin": sin, "cos": cos, "tan": tan, "atan2": atan2, "atan": atan, "asin": asin, "acos": acos,
+}  # fmt: skip
