@@ -20,7 +20,7 @@ demo: $(VENV)/.stamp-base
 	$(BIN)/cotangent demo
 
 test: env-test
-	$(BIN)/python -m pytest --doctest-modules src tests
+	$(BIN)/python -m pytest -n auto --dist worksteal --doctest-modules src tests
 
 env-test: $(VENV)/.stamp-test
 

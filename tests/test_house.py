@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / "src" / "cotangent"
 PACKAGE = "cotangent"
 
 FLOORS = [
-    "errors config dtypes shapes tree _version",
+    "errors config dtypes shapes tree late _version",
     "ops backends runtime",
     "functional tensors tape gradients transforms variables creation random "
     "activations quantiles operators entries arrays rearrange indexing methods statistics "
@@ -34,7 +34,10 @@ ROOF = len(FLOORS) - 1
 MAY_USE_THE_ROOF = {"cli", "demo", "__main__"}
 
 # Optional or heavy packages, each imported inside functions, of one file only.
-LAZY = {"llvmlite", "rich", "matplotlib", "safetensors", "torch", "sklearn", "polars", "urllib"}
+LAZY = {
+    "llvmlite", "rich", "matplotlib", "safetensors", "torch", "sklearn", "polars", "urllib",
+    "hashlib", "difflib", "json",
+}  # fmt: skip
 
 # The linter keeps the width of lines.
 MOST_LINES_OF_A_FUNCTION = 60

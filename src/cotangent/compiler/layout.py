@@ -7,8 +7,6 @@ running.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..dtypes import DType
+from ..late import fingerprint, from_json, to_json
 from . import graph as g
 from .graph import Graph, Node
 from .memory import Plan
@@ -50,12 +49,12 @@ class Layout(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """The layout as JSON."""
-        return json.dumps(self, separators=(",", ":")).encode()
+        return to_json(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Layout:
         """The layout that `to_bytes` wrote."""
-        return cls(*json.loads(data))
+        return cls(*from_json(data))
 
 
 def make_layout(traced: Graph, plan: Plan) -> Layout:
@@ -123,7 +122,6 @@ def graph_key(graph: Graph) -> str | None:
 
     None if the graph has an op that is not of this package: its lowering may change without notice.
     """
-    state = hashlib.blake2b(digest_size=16)
     numbers: dict[int, int] = {}
     parts: list[str] = []
     for node in graph.nodes:
@@ -140,8 +138,7 @@ def graph_key(graph: Graph) -> str | None:
     parts.append(f"{[(n.shape, n.dtype) for n in (*graph.arguments, *graph.hosts)]}")
     parts.append(f"{[numbers[id(n)] for n in graph.outputs]}")
     parts.append(f"{[(i, numbers[id(n)]) for i, n in graph.writes]}")
-    state.update("\n".join(parts).encode())
-    return state.hexdigest()
+    return fingerprint(parts, 16)
 
 
 def _is_ours(primitive: Any) -> bool:

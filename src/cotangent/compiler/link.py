@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import os
 import warnings
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..late import fingerprint
 from ..runtime import cache, loader
 from ..tensors import Variable
 from .codegen.build import TILES, build, is_available, native_isa, toolchain
@@ -114,10 +114,7 @@ def _graph_key(graph: Graph, isa: str) -> str | None:
 
 @functools.cache
 def _toolchain(isa: str) -> str:
-    state = hashlib.blake2b(digest_size=8)
-    for part in (isa, toolchain(), llvm_version(), np.__version__, *_sources()):
-        state.update(part.encode() + b"\0")
-    return state.hexdigest()
+    return fingerprint((isa, toolchain(), llvm_version(), np.__version__, *_sources()), 8)
 
 
 def _sources() -> list[str]:

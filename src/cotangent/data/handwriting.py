@@ -7,7 +7,6 @@ of that set, in the copy that scikit-learn distributes. ``README.md`` beside thi
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import zlib
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, FileError
+from ..late import sha256
 from ..random import Generator
 
 _FILE = os.path.join(os.path.dirname(__file__), "digits.csv.gz")
@@ -82,7 +82,7 @@ def _read() -> tuple[Array, Array]:
             packed = file.read()
     except OSError as error:
         raise FileError(f"digits: cannot read {_FILE}: {error.strerror}; reinstall it") from error
-    if hashlib.sha256(packed).hexdigest() != _SHA256:
+    if sha256(packed).hex() != _SHA256:
         raise FileError(f"digits: {_FILE} is damaged (its checksum differs); reinstall cotangent")
     rows = zlib.decompress(packed, _GZIP).decode("ascii").split()
     table = np.array(",".join(rows).split(","), np.uint8).reshape(len(rows), 65)

@@ -8,7 +8,6 @@ benchmarking machine learning algorithms", 2017, arXiv 1708.07747, MIT licence.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import zlib
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FileError
+from ..late import sha256
 from ..runtime.files import replace_file
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -134,7 +134,7 @@ def _content(which: _Set, place: str, name: str, url: str | None) -> bytes:
         raise FileError(f"{which.name}: cannot read {path}: {error.strerror or error}") from error
     if packed:
         content = _unpack(packed)
-        if hashlib.sha256(content).hexdigest() != which.checksums[name]:
+        if sha256(content).hex() != which.checksums[name]:
             raise FileError(
                 f"{which.name}: {path} is damaged, or not the file of this data set (its checksum "
                 "differs); delete it, and it is downloaded again"
@@ -143,7 +143,7 @@ def _content(which: _Set, place: str, name: str, url: str | None) -> bytes:
     address = (url or which.url).rstrip("/") + f"/{name}.gz"
     packed = _download(which, path, address)
     content = _unpack(packed)
-    if hashlib.sha256(content).hexdigest() != which.checksums[name]:
+    if sha256(content).hex() != which.checksums[name]:
         raise FileError(
             f"{which.name}: {address} did not give the file of this data set (its checksum "
             f"differs); nothing was kept. Put the right one into {place}"

@@ -10,7 +10,6 @@ A variable made to be trained is a parameter, frozen or not. One made with
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..config import EPOCH, STATE
 from ..errors import ArgumentError, DTypeError, Error, ShapeError, UnknownKeyError
+from ..late import closest
 from ..tensors import Tensor, Variable
 from ..variables import children, named_variables, walk
 
@@ -238,8 +238,8 @@ def _check_keys(targets: list[tuple[str, Variable]], values: Mapping[str, Any]) 
 
 
 def _with_hint(key: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(str(key), [str(name) for name in names], 1)
-    return f"{key!r} (close to {close[0]!r})" if close else repr(key)
+    close = closest(str(key), map(str, names))
+    return f"{key!r} (close to {close!r})" if close else repr(key)
 
 
 def _fitting(path: str, variable: Variable, value: Any) -> Array:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError
+from ..late import closest
 from .classification import binary_cross_entropy_with_logits, cross_entropy_loss
 from .losses import mse_loss
 
@@ -83,7 +83,7 @@ def recommend(task: str) -> Recommendation:
     """
     if isinstance(task, str) and task in _KNOWN:
         return _KNOWN[task]
-    close = difflib.get_close_matches(str(task), list(_KNOWN), 1, 0.3)
-    hint = f'; did you mean "{close[0]}"?' if close else ""
+    close = closest(str(task), _KNOWN, 0.3)
+    hint = f'; did you mean "{close}"?' if close else ""
     known = ", ".join(f'"{name}"' for name in _KNOWN)
     raise ArgumentError(f"recommend: no task {task!r}; there are {known}{hint}")

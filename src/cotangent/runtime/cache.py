@@ -9,12 +9,12 @@ folder is full.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import struct
 from collections.abc import Sequence
 
+from ..late import sha256
 from .files import replace_file
 
 _MAGIC = b"cotangent-objects-1\n"
@@ -74,7 +74,7 @@ def write(key: str, objects: Sequence[bytes]) -> None:
     if place is None:
         return
     body = b"".join(struct.pack("<Q", len(image)) + image for image in objects)
-    content = _MAGIC + hashlib.sha256(body).digest() + body
+    content = _MAGIC + sha256(body) + body
     with contextlib.suppress(OSError):
         replace_file(os.path.join(place, key + _SUFFIX), content, durable=False)
         _trim(place)
@@ -85,7 +85,7 @@ def _unpack(content: bytes) -> list[bytes] | None:
     body = content[start:]
     if not content.startswith(_MAGIC):
         return None
-    if hashlib.sha256(body).digest() != content[len(_MAGIC) : start]:
+    if sha256(body) != content[len(_MAGIC) : start]:
         return None
     objects, at = [], 0
     while at < len(body):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import platform
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ArgumentError, CompileError, MissingPackageError
+from ...late import fingerprint
 from ...runtime.loader import undefined_symbols
 from .matmul import Tile
 
@@ -137,4 +137,4 @@ def join(texts: Sequence[str]) -> str:
 @functools.cache
 def toolchain() -> str:
     """What compiled code depends on besides its text: a hash for the cache key."""
-    return hashlib.blake2b(repr(TARGETS).encode(), digest_size=8).hexdigest()
+    return fingerprint([repr(TARGETS)], 8)

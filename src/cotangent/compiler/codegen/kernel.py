@@ -7,11 +7,11 @@ structure, and a program is a table of kernels with their slots.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ...dtypes import DType, bool_, int32, int64, uint8
+from ...late import fingerprint
 from ..graph import Node
 from .emitter import Emitter, Value
 
@@ -396,7 +396,7 @@ class KernelEmitter(Emitter):
             "  ret void\n}\n"
         )
         declared = "\n".join(sorted(self.declarations))
-        digest = hashlib.blake2b((declared + text).encode(), digest_size=10).hexdigest()
+        digest = fingerprint((declared, text), 10)
         name = f"k{digest}"
         renamed = text.replace(f"@{NAME}(", f"@{name}(", 1)
         return Kernel(name, f"{declared}\n{renamed}", tuple(self._slots), self.checks, flops, moved)
