@@ -1,8 +1,10 @@
 """Cotangent: deep learning for small and medium networks, eager to write, compiled to run."""
 
-from . import data, io, nn, optim, random
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import io, nn, optim, random
 from ._version import __version__
-from .compiler.compiled import jit
 from .creation import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
 from .dtypes import (
     bool_,
@@ -162,6 +164,27 @@ from .statistics import var as variance
 from .tensors import Tensor, Variable, asarray, tensor, var
 from .transforms import grad, jvp, value_and_grad, vjp
 
+if TYPE_CHECKING:
+    from . import data, testing
+    from .compiler.compiled import jit
+
+# The compiler and the data sets are a third of the time to import; they come when first named.
+_LATER = {"jit": ".compiler.compiled", "data": ".data", "testing": ".testing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'cotangent' has no attribute {name!r}")
+    module = importlib.import_module(_LATER[name], __name__)
+    found = module.jit if name == "jit" else module
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 __all__ = [
     "ArgumentError", "ArgumentTypeError", "BackendError", "BoundsError", "CompileError",
     "DTypeError", "Error", "FileError", "GradientError", "Gradients", "MissingPackageError",
@@ -183,7 +206,7 @@ __all__ = [
     "repeat", "reshape", "roll", "round", "save", "searchsorted", "set_default_dtype",
     "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "sort", "split", "sqrt", "square",
     "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan",
-    "tanh", "tensor", "tensordot", "tile", "topk", "trace", "tril", "triu", "trunc", "uint16",
-    "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "variance", "vecdot",
-    "vjp", "where", "zeros", "zeros_like",
+    "tanh", "tensor", "tensordot", "testing", "tile", "topk", "trace", "tril", "triu", "trunc",
+    "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "variance",
+    "vecdot", "vjp", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 from ..config import SETTINGS
@@ -48,7 +49,7 @@ class Guard:
         self._cells = [(x.holder, x.value) for x in references if x.name is None]
         self._names = [x for x in references if x.name]
         self._facts = _facts(roots)
-        self.loose = [(item, _parts(item)) for root in roots for item in _loose(root)]
+        self.loose = [(x, _keys(x), list(_values(x))) for root in roots for x in _loose(root)]
         self.is_loose = bool(self.loose or self._cells or self._names)
 
     def holds(self) -> bool:
@@ -62,7 +63,14 @@ class Guard:
                 return False
         if self._cells and not self.names_hold():
             return False
-        return not self.loose or all(_same(parts, _parts(item)) for item, parts in self.loose)
+        for item, keys, before in self.loose:
+            now = _values(item)
+            same = len(now) == len(before) and all(map(is_, now, before))
+            if not same and not _same(before, list(now)):
+                return False
+            if keys is not None and keys != list(item):
+                return False
+        return True
 
     def names_hold(self) -> bool:
         """Whether the function's names still refer to the same models, optimizers and variables."""
@@ -106,6 +114,20 @@ def _facts(roots: list[Any]) -> list[Any]:
             else:
                 facts += _parts(item)
     return facts
+
+
+def _values(item: Any) -> Any:
+    """The parts of a container that announces no changes."""
+    if isinstance(item, (list, tuple)):
+        return item
+    if isinstance(item, dict):
+        return item.values()
+    return vars(item).values() if hasattr(item, "__dict__") else ()
+
+
+def _keys(item: Any) -> list[Any] | None:
+    """The keys of a dict."""
+    return list(item) if isinstance(item, dict) else None
 
 
 def _settings(root: Any) -> list[Any]:
