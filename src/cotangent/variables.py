@@ -31,11 +31,11 @@ def children(container: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(container, dict):
         for key, item in container.items():
             yield str(key), item
-    elif _is_open(container):
+    elif is_open(container):
         yield from list(vars(container).items())
 
 
-def _is_open(item: Any) -> bool:
+def is_open(item: Any) -> bool:
     """Whether the attributes of an object are walked."""
     if isinstance(item, _OPAQUE) or getattr(item, "is_opaque", False):
         return False
@@ -112,13 +112,13 @@ class Watch:
         if self._structure != EPOCH.structure:
             return False
         for container, before in self._parts:
-            now = _values(container)
+            now = parts_of(container)
             if len(now) != len(before) or not all(map(is_, now, before)):
                 return False
         return True
 
 
-def _values(container: Any) -> Any:
+def parts_of(container: Any) -> Any:
     """The parts of a container, in the order of `children`."""
     if isinstance(container, (list, tuple)):
         return container

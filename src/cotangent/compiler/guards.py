@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..config import SETTINGS
 from ..tensors import Variable
-from ..variables import children, walk
+from ..variables import children, parts_of, walk
 
 _BY_VALUE = (bool, int, float, complex, str, bytes, type(None))
 
@@ -49,7 +49,7 @@ class Guard:
         self._cells = [(x.holder, x.value) for x in references if x.name is None]
         self._names = [x for x in references if x.name]
         self._facts = _facts(roots)
-        self.loose = [(x, _keys(x), list(_values(x))) for root in roots for x in _loose(root)]
+        self.loose = [(x, _keys(x), list(parts_of(x))) for root in roots for x in _loose(root)]
         self.is_loose = bool(self.loose or self._cells or self._names)
 
     def holds(self) -> bool:
@@ -64,7 +64,7 @@ class Guard:
         if self._cells and not self.names_hold():
             return False
         for item, keys, before in self.loose:
-            now = _values(item)
+            now = parts_of(item)
             same = len(now) == len(before) and all(map(is_, now, before))
             if not same and not _same(before, list(now)):
                 return False
@@ -114,15 +114,6 @@ def _facts(roots: list[Any]) -> list[Any]:
             else:
                 facts += _parts(item)
     return facts
-
-
-def _values(item: Any) -> Any:
-    """The parts of a container that announces no changes."""
-    if isinstance(item, (list, tuple)):
-        return item
-    if isinstance(item, dict):
-        return item.values()
-    return vars(item).values() if hasattr(item, "__dict__") else ()
 
 
 def _keys(item: Any) -> list[Any] | None:
