@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / "src" / "cotangent"
 PACKAGE = "cotangent"
 
 FLOORS = [
-    "errors config dtypes shapes tree late _version",
+    "errors config dtypes shapes tree spelling _version",
     "ops backends runtime",
     "functional tensors tape gradients transforms variables creation random "
     "activations quantiles operators entries arrays rearrange indexing methods statistics "
@@ -36,7 +36,7 @@ MAY_USE_THE_ROOF = {"cli", "demo", "__main__"}
 # Optional or heavy packages, each imported inside functions, of one file only.
 LAZY = {
     "llvmlite", "rich", "matplotlib", "safetensors", "torch", "sklearn", "polars", "urllib",
-    "hashlib", "difflib", "json",
+    "difflib",
 }  # fmt: skip
 
 # The linter keeps the width of lines.

@@ -7,6 +7,7 @@ running.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..dtypes import DType
-from ..late import fingerprint, from_json, to_json
+from ..runtime.digest import fingerprint
 from . import graph as g
 from .graph import Graph, Node
 from .memory import Plan
@@ -49,12 +50,12 @@ class Layout(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """The layout as JSON."""
-        return to_json(self)
+        return json.dumps(self, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Layout:
         """The layout that `to_bytes` wrote."""
-        return cls(*from_json(data))
+        return cls(*json.loads(data))
 
 
 def make_layout(traced: Graph, plan: Plan) -> Layout:

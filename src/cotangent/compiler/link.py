@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..late import fingerprint
 from ..runtime import cache, loader
+from ..runtime.digest import fingerprint
 from ..tensors import Variable
 from .codegen.build import TILES, build, is_available, native_isa, toolchain
 from .codegen.driver import driver_text

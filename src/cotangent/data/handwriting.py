@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, FileError
-from ..late import sha256
 from ..random import Generator
+from ..runtime.digest import sha256
 
 _FILE = os.path.join(os.path.dirname(__file__), "digits.csv.gz")
 _GZIP = 16 + zlib.MAX_WBITS

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FileError
-from ..late import sha256
+from ..runtime.digest import sha256
 from ..runtime.files import replace_file
 
 _GZIP = 16 + zlib.MAX_WBITS

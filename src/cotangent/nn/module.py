@@ -17,7 +17,7 @@ import numpy as np
 
 from ..config import EPOCH, STATE
 from ..errors import ArgumentError, DTypeError, Error, ShapeError, UnknownKeyError
-from ..late import closest
+from ..spelling import closest
 from ..tensors import Tensor, Variable
 from ..variables import children, named_variables, walk
 

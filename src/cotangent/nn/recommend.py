@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentError
-from ..late import closest
+from ..spelling import closest
 from .classification import binary_cross_entropy_with_logits, cross_entropy_loss
 from .losses import mse_loss
 

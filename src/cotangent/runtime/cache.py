@@ -14,7 +14,7 @@ import stat
 import struct
 from collections.abc import Sequence
 
-from ..late import sha256
+from .digest import sha256
 from .files import replace_file
 
 _MAGIC = b"cotangent-objects-1\n"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ArgumentError, CompileError, MissingPackageError
-from ...late import fingerprint
+from ...runtime.digest import fingerprint
 from ...runtime.loader import undefined_symbols
 from .matmul import Tile
 

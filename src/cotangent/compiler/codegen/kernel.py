@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ...dtypes import DType, bool_, int32, int64, uint8
-from ...late import fingerprint
+from ...runtime.digest import fingerprint
 from ..graph import Node
 from .emitter import Emitter, Value
 
