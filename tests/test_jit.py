@@ -1131,3 +1131,19 @@ def test_xor_eager_ends_as_compiled(seed):
     xs, ys = (np.tile(a[:, None], (STEPS // 4, 1, 1)) for a in (INPUTS, TARGETS))
     ct.jit(_xor_step(other, optim.Adam(lr=0.01))).loop(xs, ys)
     assert _learned(model(INPUTS).numpy()) == _learned(other(INPUTS).numpy())
+
+
+def test_a_dtype_without_machine_code_is_refused_with_op_and_line():
+    with pytest.raises(ct.DTypeError, match=r"float16[\s\S]*in multiply at .*test_jit\.py:\d+"):
+        ct.jit(lambda x: x * 2)(X.astype(np.float16))
+
+
+@pytest.mark.parametrize("dtype", ["complex64", object])
+def test_arguments_that_are_no_numbers_are_refused(dtype):
+    with pytest.raises(ct.DTypeError, match=r"argument of shape \(3,\) holds"):
+        ct.jit(lambda x: x)(np.ones(3, dtype))
+
+
+def test_only_functions_are_compiled():
+    with pytest.raises(ct.ArgumentTypeError, match="takes a function, not int"):
+        ct.jit(3)

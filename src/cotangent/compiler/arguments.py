@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config import SETTINGS, STATE
 from ..dtypes import DType, float64
-from ..errors import ArgumentError, ArgumentTypeError, ShapeError, TraceError
+from ..errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, TraceError
 from ..shapes import Shape
 from ..tensors import Tensor, Variable
 from ..tree import flatten, unflatten
@@ -50,6 +50,11 @@ def placeholders(args: Any, kwargs: Any) -> tuple[Any, Any]:
     for leaf in leaves:
         kind = kind_of(leaf)
         if kind == "array":
+            if leaf.dtype.kind not in "biuf":
+                raise DTypeError(
+                    f"ct.jit: an argument of shape {leaf.shape} holds {leaf.dtype} data; "
+                    "an array holds bool, integers or floats"
+                )
             keep = isinstance(leaf, Tensor) or leaf.dtype.char != float64.char
             dtype = leaf.dtype.newbyteorder("=") if keep else SETTINGS.default_float
             out.append(Placeholder(leaf.shape, dtype))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..config import EPOCH, STATE
-from ..errors import ArgumentError, Error, ShapeError, TraceError
+from ..errors import ArgumentError, ArgumentTypeError, Error, ShapeError, TraceError
 from ..gradients import Modes
 from ..tensors import Tensor, Variable
 from ..tree import LEAF, flatten, unflatten
@@ -235,9 +235,10 @@ class Jitted:
 
     def _recall(self, args: tuple[Any, ...]) -> tuple[Entry, list[Any]] | None:
         """The program and the arrays to run it on, if this call is like the latest one."""
-        if self._recent is None:
+        recent = self._recent  # once: another thread may change it
+        if recent is None:
             return None
-        entry, grad, known = self._recent
+        entry, grad, known = recent
         if len(args) != len(known) or STATE.grad is not grad:
             return None
         inputs = []
@@ -393,6 +394,7 @@ def jit(function: Callable[..., Any]) -> Jitted:
         `function`, to rounding, and gives the same bits every time.
 
     Raises:
+        ArgumentTypeError: if `function` cannot be called.
         TraceError: for control flow on a traced value, and for tensors kept from a trace.
 
     >>> @jit
@@ -401,4 +403,8 @@ def jit(function: Callable[..., Any]) -> Jitted:
     >>> double(np.ones(2)).tolist()
     [2.0, 2.0]
     """
+    if not callable(function):
+        raise ArgumentTypeError(
+            f"jit: takes a function, not {type(function).__name__}; write ct.jit(f) or @ct.jit"
+        )
     return Jitted(function)

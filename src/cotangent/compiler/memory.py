@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..errors import DTypeError
 from ..shapes import contiguous_strides
 from . import graph as g
 from .codegen.assemble import emit_assemble
-from .codegen.emitter import Value
+from .codegen.emitter import COMPUTED, Value
 from .codegen.kernel import Kernel, KernelEmitter, lanes_for
 from .codegen.loops import emit_loops
 from .codegen.matmul import Tile, emit_matmul
@@ -95,6 +96,23 @@ def plan(fusion: Fusion, tile: Tile) -> Plan:
 
 
 def _emit(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
+    """The kernel of a group; an error names the op and the user's line."""
+    try:
+        return _emit_by_kind(fusion, group, tile)
+    except DTypeError as error:
+        error.message += f"\n  in {_unsupported(group).where()}"
+        raise
+
+
+def _unsupported(group: Group) -> Node:
+    """The first node of a group that works in a dtype for which there is no code."""
+    for node in group.nodes:
+        if any(x.dtype not in COMPUTED for x in (node, *node.inputs)):
+            return node
+    return group.nodes[0]
+
+
+def _emit_by_kind(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
     if group.kind == "loops":
         return emit_loops(fusion, group)
     if group.kind == "matmul":

@@ -25,6 +25,8 @@ _ELEMENTS: dict[DType, str] = {
     **{np.dtype(f"{sign}int{bits}"): f"i{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 _FUNCTIONS = powers.FUNCTIONS | trigonometry.FUNCTIONS
+# The dtypes that compiled code computes in.
+COMPUTED = frozenset(_ELEMENTS)
 _SUFFIXES = {"float": "f32", "double": "f64"}
 _DOUBLE, _QUAD = struct.Struct("<d"), struct.Struct("<Q")
 
