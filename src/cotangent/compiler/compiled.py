@@ -101,8 +101,7 @@ class Entry:
             return Tensor(arrays[0])
         leaves = list(self.leaves)
         for place, array in zip(self.places, arrays, strict=True):
-            leaf = leaves[place]
-            leaves[place] = leaf(array) if callable(leaf) else Tensor(array)
+            leaves[place] = Tensor(array)
         return rebuild(unflatten(self.results, iter(leaves)))
 
 

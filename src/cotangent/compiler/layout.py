@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..dtypes import DType
 from ..runtime.digest import fingerprint
 from . import graph as g
 from .graph import Graph, Node
@@ -151,8 +150,3 @@ def _constant_text(array: Any) -> str:
     """Shape and strides; and the content, if simplification may read it."""
     text = f"{array.shape}{array.strides}{array.dtype.str}"
     return text + g.core(array).tobytes().hex() if g.is_readable(array) else text
-
-
-def dtype_of(name: str) -> DType:
-    """The dtype of a name in a layout."""
-    return np.dtype(name)

@@ -22,7 +22,7 @@ from .codegen.moves import emit_gather, emit_scatter, emit_transpose
 from .codegen.ordered import emit_ordered
 from .fuse import Fusion, Group
 from .graph import Node
-from .views import squeeze
+from .views import View, squeeze
 
 ALIGNMENT = 64
 
@@ -152,11 +152,7 @@ def _reads_in_place(fusion: Fusion, group: Group, numbers: set[int]) -> bool:
     if any(node.kind == "reduce" for node in group.nodes):
         return False
     dense = contiguous_strides(group.domain)
-    views = [group.source] if group.source is not None else [
-        fusion.view(x) for node in group.nodes for x in node.inputs
-        if g.uniform(x) is None and fusion.own_value(group, x) is None
-    ]  # fmt: skip
-    for view in views:
+    for view in _views_read(fusion, group):
         if view.base.role == g.VARIABLE and view.base.payload in numbers:
             strides = tuple(s for s, n in zip(view.strides, view.shape, strict=True) if n != 1)
             if squeeze(view.shape) != group.domain or strides != dense or view.offset:
@@ -164,14 +160,21 @@ def _reads_in_place(fusion: Fusion, group: Group, numbers: set[int]) -> bool:
     return True
 
 
+def _views_read(fusion: Fusion, group: Group) -> list[View]:
+    """What the loops of a group read from memory."""
+    if group.source is not None:
+        return [group.source]
+    return [
+        fusion.view(x) for node in group.nodes for x in node.inputs
+        if g.uniform(x) is None and fusion.own_value(group, x) is None
+    ]  # fmt: skip
+
+
 def _variable_readers(fusion: Fusion) -> dict[int, set[int]]:
     """Group number -> the numbers of the variables that it reads."""
     found: dict[int, set[int]] = {}
     for group in fusion.groups:
-        views = [group.source] if group.source is not None else [
-            fusion.view(x) for node in group.nodes for x in node.inputs
-            if g.uniform(x) is None and fusion.own_value(group, x) is None
-        ]  # fmt: skip
+        views = _views_read(fusion, group)
         found[group.number] = {v.base.payload for v in views if v.base.role == g.VARIABLE}
     return found
 

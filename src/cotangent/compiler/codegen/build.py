@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ArgumentError, CompileError, MissingPackageError
 from ...runtime.digest import fingerprint
-from ...runtime.loader import undefined_symbols
+from ...runtime.loader import is_supported, undefined_symbols
 from .matmul import Tile
 
 # LLVM's globals are guarded by one lock inside llvmlite. A fork while another thread holds it would
@@ -41,7 +40,7 @@ def native_isa() -> str:
     wanted = os.environ.get("COTANGENT_ISA", "")
     if wanted not in ("", "avx512", "avx2", "none"):
         raise ArgumentError(f"COTANGENT_ISA must be avx512, avx2 or none, not {wanted!r}")
-    if wanted == "none" or platform.system() != "Linux" or platform.machine() != "x86_64":
+    if wanted == "none" or not is_supported():
         return "none"
     flags = set(_processor_flags())
     wide = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
