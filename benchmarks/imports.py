@@ -11,7 +11,7 @@ from typing import Any
 from harness import Row, environment
 
 MUST_MS, MUST_MB = 60.0, 30.0
-LAZY = ("llvmlite", "rich", "safetensors")  # must not come with the bare import
+LAZY = ("llvmlite", "rich", "safetensors", "ml_dtypes")  # must not come with the bare import
 
 SCRIPT = """
 import json, os, sys, time

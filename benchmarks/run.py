@@ -1,11 +1,13 @@
-"""Compare Cotangent with PyTorch and JAX on this machine, now, in turns.
+"""Compare Cotangent with PyTorch, JAX and NumPy on this machine, now, in turns.
 
-    python benchmarks/run.py                     everything, on one thread
-    python benchmarks/run.py xor small --rounds 15
+    python benchmarks/run.py                     everything, on all cores
+    python benchmarks/run.py xor small --rounds 15 --threads 1
+    python benchmarks/run.py --quick             does every row run? its times mean nothing
     python benchmarks/run.py --json              for a program to read
 
 Absolute times mean little on a shared machine; the ratios are what counts. The exit code is 0 if
-every bound is met, 1 otherwise.
+every bound is met, 1 otherwise; with --quick it is 1 only if something failed to run or computed
+something else than its peers. What threads are worth is asked by threads.py beside this file.
 """
 
 from __future__ import annotations
@@ -17,13 +19,22 @@ import platform
 import sys
 from typing import Any
 
+import calls
+import epoch
 import first_call
 import imports
+import memory
+import new_shape
+import replicas
 import steps
-from harness import Row, as_json, table
+from functions import FUNCTIONS
+from harness import Row, as_json, cores, pin, table
 from workloads import WORKLOADS
 
-QUESTIONS = [*WORKLOADS, "first_call", "imports"]
+OTHERS = ["matmul", "replicas", "first_call", "new_shape", "epoch", "memory", "imports"]
+QUESTIONS = [*WORKLOADS, *FUNCTIONS, *OTHERS]
+LIBRARIES = ["cotangent", "torch", "jax"]
+VARIANTS = ["torch_compile", "numpy", "numpy_skylakex"]  # only compute functions of arrays
 
 
 def arguments() -> argparse.Namespace:
@@ -32,24 +43,43 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (7)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each contender (1)")
-    parser.add_argument("--only", action="append", help="cotangent, torch or jax; repeatable")
+    parser.add_argument("--threads", type=int, help="threads of each contender (all cores)")
+    names = ", ".join([*LIBRARIES, *VARIANTS])
+    parser.add_argument("--only", action="append", metavar="NAME", help=f"{names}; repeatable")
+    parser.add_argument("--quick", action="store_true", help="one short turn; bounds not judged")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args()
     unknown = sorted(set(options.questions) - set(QUESTIONS))
     if unknown:
         parser.error(f"no such question: {', '.join(unknown)}; there are {', '.join(QUESTIONS)}")
+    options.threads = cores() if options.threads is None else options.threads
+    if not 1 <= options.threads <= cores():
+        parser.error(f"--threads must be from 1 to {cores()}, the cores of this machine")
+    if options.quick:
+        options.rounds = 1
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
     return options
 
 
 def ask(question: str, options: argparse.Namespace, contenders: list[str]) -> list[Row]:
     """The rows that answer one question."""
-    few = max(1, options.rounds // 2)  # a sample is a whole process there
-    if question == "first_call":
-        return first_call.compare(options.threads, few, contenders)
+    threads, rounds = options.threads, options.rounds
+    few = max(1, rounds // 2)  # a sample is a whole process there
+    if question in WORKLOADS:
+        return steps.compare(question, threads, rounds, contenders)
+    if question in FUNCTIONS:
+        return calls.compare(question, threads, rounds, contenders)
+    if question == "matmul":
+        return calls.compare_matmuls(threads, rounds, contenders)
     if question == "imports":
-        return imports.compare(max(3, options.rounds), contenders)
-    return steps.compare(question, options.threads, options.rounds, contenders)
+        libraries = [c for c in contenders if c not in VARIANTS]
+        return imports.compare(1 if options.quick else max(3, rounds), libraries)
+    if question in ("replicas", "epoch"):
+        own = {"replicas": replicas, "epoch": epoch}[question]
+        return own.compare(threads, rounds) if "cotangent" in contenders else []
+    several = {"first_call": first_call, "new_shape": new_shape, "memory": memory}[question]
+    return several.compare(threads, few, contenders)
 
 
 def about(options: argparse.Namespace) -> dict[str, Any]:
@@ -66,6 +96,7 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": options.threads,
         "rounds": options.rounds,
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown",
         **versions,
     }
 
@@ -73,19 +104,23 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> int:
     """Ask, print, judge."""
     options = arguments()
-    contenders = options.only or ["cotangent", "torch", "jax"]
+    contenders = options.only or [*LIBRARIES, *VARIANTS]
+    if options.quick:
+        os.environ["BENCH_ROUND"] = "0.01"
+    pin(options.threads)
+    facts = about(options)  # now, for the load of the machine before anything runs
     rows: list[Row] = []
 
     for question in options.questions or QUESTIONS:
         print(f"{question} ...", file=sys.stderr)
         rows += ask(question, options, contenders)
-    facts = about(options)
     if options.json:
         print(as_json(rows, facts))
     else:
         print(", ".join(f"{key} {value}" for key, value in facts.items()), end="\n\n")
         print(table(rows))
-    return int(any(row.verdict in ("NO", "failed") for row in rows))
+    bad = ("failed",) if options.quick else ("failed", "NO")
+    return int(any(row.verdict in bad for row in rows))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """A contender in a process of its own: answers requests on standard input with JSON lines.
 
-    python benchmarks/worker.py CONTENDER WORKLOAD
+    python benchmarks/worker.py CONTENDER
 
-At once it reports the time of the first call and the losses of the first steps; then, for every
-line that it reads, the seconds a step took.
+``prepare NAME`` sets up a workload or function and answers with the seconds of its first call
+and values to be compared: the losses of the first steps, or a part of the results. ``time``
+answers with the seconds of a step or call. What fails answers with ``error``.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+from functions import FUNCTIONS, MATMULS, Function
 from workloads import WORKLOADS, Workload
 
 CHECKED = 12  # losses that must agree before anything is timed
-ROUND = 0.15  # seconds that one timed round should take
+SAMPLED = 1000  # elements of each result that must agree
+ROUND = float(os.environ.get("BENCH_ROUND", "0.15"))  # seconds that one timed round should take
 
 
-class Timed:
+class Steps:
     """A trainer with a stop-watch."""
 
-    def __init__(self, trainer: Any, work: Workload) -> None:
-        self.trainer = trainer
+    def __init__(self, module: Any, work: Workload) -> None:
+        self.trainer = module.Trainer(work)
         self.loops = work.mode == "loop"
-        self.steps = work.batches if self.loops else 4
+        self.least = work.batches if self.loops else len(self.trainer.batches)
 
     def start(self) -> dict[str, Any]:
         """The seconds of the first call, and the first losses."""
@@ -40,7 +44,7 @@ class Timed:
             losses = [float(first[i]) for i in range(CHECKED)]
         else:
             losses = [float(first)] + [float(self._one(i)) for i in range(1, CHECKED)]
-        return {"first_call": seconds, "losses": losses}
+        return {"first_call": seconds, "values": [losses]}
 
     def _one(self, i: int) -> Any:
         x, y = self.trainer.batches[i % len(self.trainer.batches)]
@@ -48,55 +52,92 @@ class Timed:
         self.trainer.wait(loss)
         return loss
 
-    def measure(self) -> float:
-        """Seconds a step, over about `ROUND` seconds."""
-        run = self._run_loop if self.loops else self._run_steps
-        while True:
-            seconds = run()
-            if seconds > ROUND / 2 or self.loops:
-                return seconds / self.steps
-            self.steps = max(2 * self.steps, int(self.steps * ROUND / max(seconds, 1e-9)))
-
-    def _run_steps(self) -> float:
+    def run(self, rounds: int) -> None:
+        """`rounds` times over all batches, which are `least` steps."""
         step, wait, batches = self.trainer.step, self.trainer.wait, self.trainer.batches
-        rounds = -(-self.steps // len(batches))
-        self.steps = rounds * len(batches)
-        begin = time.perf_counter()
         for _ in range(rounds):
+            if self.loops:
+                wait(self.trainer.loop())
+                continue
             for x, y in batches:
                 wait(step(x, y))
-        return time.perf_counter() - begin
 
-    def _run_loop(self) -> float:
+
+class Calls:
+    """A function of arrays with a stop-watch."""
+
+    least = 1
+
+    def __init__(self, module: Any, function: Function) -> None:
+        self.prepared = module.Prepared(function)
+
+    def start(self) -> dict[str, Any]:
+        """The seconds of the first call, and of each result some elements and the norm."""
         begin = time.perf_counter()
-        self.trainer.wait(self.trainer.loop())
-        return time.perf_counter() - begin
+        found = self.prepared.call()
+        self.prepared.wait(found)
+        seconds = time.perf_counter() - begin
+        values = []
+        for array in self.prepared.arrays(found):
+            flat = np.asarray(array).ravel()
+            at = np.linspace(0, flat.size - 1, min(SAMPLED, flat.size)).astype(int)
+            values += [flat[at].astype(float).tolist(), [float(np.linalg.norm(flat))]]
+        return {"first_call": seconds, "values": values}
+
+    def run(self, rounds: int) -> None:
+        """`rounds` calls."""
+        call, wait = self.prepared.call, self.prepared.wait
+        for _ in range(rounds):
+            wait(call())
 
 
-def pin() -> None:
-    """Stay on the cores that the runner names, where the system can do that."""
-    cores = os.environ.get("BENCH_CORES")
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+class Timed:
+    """Steps or calls, as many in a round as fill it."""
+
+    def __init__(self, measured: Steps | Calls) -> None:
+        self.measured = measured
+        self.rounds = 1
+
+    def measure(self) -> float:
+        """Seconds a step or call, over about `ROUND` seconds."""
+        while True:
+            begin = time.perf_counter()
+            self.measured.run(self.rounds)
+            seconds = time.perf_counter() - begin
+            if seconds > ROUND / 2:
+                return seconds / (self.rounds * self.measured.least)
+            wanted = int(self.rounds * ROUND / max(seconds, 1e-9))
+            self.rounds = max(2 * self.rounds, min(wanted, 100 * self.rounds))
+
+
+def prepare(module: Any, name: str) -> Steps | Calls:
+    """What `name` stands for, in one library."""
+    if name in WORKLOADS:
+        return Steps(module, WORKLOADS[name])
+    return Calls(module, (FUNCTIONS | MATMULS)[name])
 
 
 def main() -> None:
     """Answer until the input ends."""
-    contender, name = sys.argv[1:]
     answers, sys.stdout = sys.stdout, sys.stderr  # nothing that a library prints gets between
-
-    def say(**what: Any) -> None:
-        print(json.dumps(what), file=answers, flush=True)
-
-    try:
-        pin()
-        module = importlib.import_module(f"contenders.{contender}")
-        timed = Timed(module.Trainer(WORKLOADS[name]), WORKLOADS[name])
-        say(**timed.start())
-        for _ in sys.stdin:
-            say(seconds=timed.measure())
-    except Exception as error:
-        say(error=f"{type(error).__name__}: {error}")
+    timed: Timed | None = None
+    for line in sys.stdin:
+        request, _, name = line.strip().partition(" ")
+        try:
+            if request == "prepare":
+                timed = None  # the arrays of the one before
+                module = importlib.import_module(f"contenders.{sys.argv[1]}")
+                measured = prepare(module, name)
+                answer = measured.start()
+                timed = Timed(measured)
+            elif timed is None:
+                answer = {"error": "nothing is prepared"}
+            else:
+                answer = {"seconds": timed.measure()}
+        except Exception as error:
+            text = " ".join(str(error).split())
+            answer = {"error": f"{type(error).__name__}: {text[:200]}"}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ WORKLOADS = {
         Workload("xor", "compiled", **XOR, batches=4, peers=("jax",)),
         Workload("xor_loop", "loop", **XOR, batches=10_000, peers=("jax",)),
         Workload("small", "compiled", (8, 64, 64, 1), "tanh", "mse", 32, 8, ("torch", "jax")),
+        Workload("tabular_loop", "loop", (32, 64, 64, 1), "relu", "mse", 64, 1000, ("jax",)),
         Workload("mlp", "compiled", **MLP, batches=8, peers=("torch", "jax")),
     )
 }

@@ -344,11 +344,40 @@ def test_reductions_over_the_same_axes_share_their_loops():
     assert len(_fusion(lambda x: (ct.sum(x, axis=0), ct.sum(x, axis=1)), X).groups) == 2
 
 
-def test_a_value_that_needs_the_whole_reduction_is_in_a_later_group():
-    groups = _fusion(lambda x: x.exp() - x.exp().sum(), X).groups
+def test_a_value_that_needs_the_whole_reduction_of_a_long_row_is_in_a_later_group():
+    groups = _fusion(lambda x: x.exp() - x.exp().sum(), np.ones((3, 4000))).groups
     assert len(groups) == 2
     first = next(i for i, group in enumerate(groups) if any(n.op == "sum" for n in group.nodes))
     assert first == 0 and any(n.op == "subtract" for n in groups[1].nodes)
+
+
+ROWS = {
+    "softmax": lambda x: (ct.softmax(x, -1) * x).sum(),
+    "softmax of columns": lambda x: (ct.softmax(x, 0) * x).sum(),
+    "log-softmax": lambda x: (ct.log_softmax(x, -1) * x.exp()).sum(),
+    "standardised": lambda x: (
+        ((x - x.mean(-1, keepdims=True)) ** 3).sum() / ct.sqrt(ct.variance(x) + 1)
+    ),
+    "columns": lambda x: (x / (1 + ct.std(x, axis=0))).max(),
+    "all": lambda x: ((x - x.mean()) / (1 + ct.std(x))).sum(),
+    "three steps": lambda x: (
+        x / (x / (x - x.max(-1, keepdims=True) - 1).sum(-1, keepdims=True)).max()
+    ).sum(),
+}
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (40, 33), (5, 4096), (2, 3, 70), (70, 1), (1, 9)])
+@pytest.mark.parametrize("name", ROWS)
+def test_row_programs_equal_eager(name, shape):
+    x = np.random.default_rng(0).normal(size=shape)
+    _check(ct.value_and_grad(ROWS[name]), x, largest=500)
+    _check(ct.grad(lambda x: (ct.grad(ROWS[name])(x) ** 2).sum()), x, largest=5000)
+
+
+def test_a_softmax_with_its_gradient_is_one_kernel_for_the_rows():
+    f = ct.value_and_grad(lambda x: (ct.softmax(x, -1) * x).sum())
+    groups = _fusion(f, np.ones((64, 100))).groups
+    assert [group.domain for group in groups] == [(64, 100), (64,)]
 
 
 def test_a_detour_through_another_group_makes_no_cycle():

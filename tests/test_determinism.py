@@ -1,4 +1,5 @@
-"""Same bits every time: by calls, by `loop`, in a new process, from the cache, on any processor."""
+"""Same bits every time: by calls, by `loop`, in a new process, from the cache, on any processor,
+on any number of threads."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from cotangent.compiler.codegen.build import native_isa
 
 class Net(nn.Module):
     def __init__(self):
-        self.layers = [nn.Linear(7, 33), nn.Linear(33, 65), nn.Linear(65, 16), nn.Linear(16, 5)]
+        # The second layer is wide enough to be split among threads.
+        self.layers = [nn.Linear(7, 33), nn.Linear(33, 2065), nn.Linear(2065, 16), nn.Linear(16, 5)]
     def forward(self, x):
         x = self.layers[0](x).tanh()
         x = self.layers[1](x).relu()
@@ -118,6 +120,12 @@ def test_a_fresh_process_with_a_warm_cache_gives_the_same_bytes_without_llvm(fol
 def test_another_instruction_set_gives_the_same_bytes(folder, cold):
     hashes, (isa, _) = _run(folder, "loop", COTANGENT_ISA="avx2")
     assert isa == "avx2"
+    assert hashes == cold[:2]
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_another_number_of_threads_gives_the_same_bytes(folder, cold, threads):
+    hashes, _ = _run(folder, "loop", COTANGENT_NUM_THREADS=threads)
     assert hashes == cold[:2]
 
 

@@ -48,6 +48,9 @@ class TestExamples:
     def test_gradient_check(self, flags):
         assert last_number(run("gradient_check", *flags), r"largest relative error: (\S+)") < 1e-8
 
+    def test_replicas(self, flags):
+        assert last_number(run("replicas", *flags), r"largest error ([\d.]+)") < 0.2
+
 
 def test_heat_equation():  # op by op it takes ten times as long
     assert last_number(run("heat_equation"), r"exact solution: ([\d.]+)") < 0.01

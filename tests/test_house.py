@@ -16,11 +16,12 @@ ROOT = Path(__file__).parent.parent / "src" / "cotangent"
 PACKAGE = "cotangent"
 
 FLOORS = [
-    "errors config dtypes shapes tree spelling _version",
+    "errors config checks dtypes shapes tree spelling callers _version",
     "ops backends runtime",
     "functional tensors tape gradients transforms variables creation random "
     "activations quantiles operators entries arrays rearrange indexing methods statistics "
-    "sorting linalg",
+    "sorting linalg scopes joint recompute mapping jacobians custom protocols narrow elementary "
+    "placement",
     "compiler testing",
     "nn optim data io distributed",
     "train",
@@ -36,7 +37,7 @@ MAY_USE_THE_ROOF = {"cli", "demo", "__main__"}
 # Optional or heavy packages, each imported inside functions, of one file only.
 LAZY = {
     "llvmlite", "rich", "matplotlib", "safetensors", "torch", "sklearn", "polars", "urllib",
-    "difflib",
+    "difflib", "ml_dtypes", "array_api_compat",
 }  # fmt: skip
 
 # The linter keeps the width of lines.

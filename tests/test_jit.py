@@ -599,9 +599,9 @@ def test_a_compilation_that_fails_changes_nothing():
     @ct.jit
     def step(x):
         opt.step(w, x)
-        return x.astype(ct.float16) * 2
+        return x << 2
 
-    with pytest.raises(ct.DTypeError, match="float16"):
+    with pytest.raises(ct.DTypeError, match="bitwise_left_shift"):
         step(np.ones(3, np.float32))
     assert opt.state_dict([w]) == {} and w.tolist() == [1.0] * 3
 
@@ -640,12 +640,12 @@ def test_a_traced_value_has_no_number(what):
         ct.jit(CONTROL[what])(1.0)
     message = str(caught.value)
     assert f"{__file__}:{line}" in message
-    assert "being traced by ct.jit" in message
+    assert "made inside a function compiled by ct.jit" in message
     assert "ct.where" in message or "return the tensor" in message
 
 
-@pytest.mark.parametrize("what", [np.exp, np.sum, np.stack, np.dot, np.linalg.norm])
-def test_numpy_functions_refuse_traced_tensors(what):
+@pytest.mark.parametrize("what", [np.hypot, np.vstack, np.dot, np.linalg.norm, np.median])
+def test_numpy_functions_that_are_not_ours_refuse_traced_tensors(what):
     with pytest.raises((TypeError, ct.TraceError)):
         ct.jit(lambda x: what(x))(np.ones(3, np.float32))
     assert STATE.trace is None
@@ -1132,11 +1132,6 @@ def test_xor_eager_ends_as_compiled(seed):
     xs, ys = (np.tile(a[:, None], (STEPS // 4, 1, 1)) for a in (INPUTS, TARGETS))
     ct.jit(_xor_step(other, optim.Adam(lr=0.01))).loop(xs, ys)
     assert _learned(model(INPUTS).numpy()) == _learned(other(INPUTS).numpy())
-
-
-def test_a_dtype_without_machine_code_is_refused_with_op_and_line():
-    with pytest.raises(ct.DTypeError, match=r"float16[\s\S]*in multiply at .*test_jit\.py:\d+"):
-        ct.jit(lambda x: x * 2)(X.astype(np.float16))
 
 
 @pytest.mark.parametrize("dtype", ["complex64", object])

@@ -215,7 +215,159 @@ MISTAKES = {
     "name and data exchanged": (
         lambda: ct.var(np.ones(2), "w"), ArgumentTypeError, TypeError, ["ct.var('w', data)"],
     ),
+    # odd dtypes and containers
+    "an array of objects": (
+        lambda: ct.tensor(np.array([None, 1])), DTypeError, TypeError, ["tensor", "object"],
+    ),
+    "text": (lambda: ct.tensor(["a", "b"]), DTypeError, TypeError, ["tensor", "<U1"]),
+    "a set": (lambda: ct.tensor({1.0, 2.0}), DTypeError, TypeError, ["tensor", "set"]),
+    "a dtype that is none": (
+        lambda: ct.zeros(3, dtype="float33"), DTypeError, TypeError, ["'float33'", "ct.float32"],
+    ),
+    "a cast to complex": (
+        lambda: X.astype("complex64"), DTypeError, TypeError, ["complex64", "not supported"],
+    ),
+    "integers without a common dtype": (
+        lambda: ct.tensor(np.ones(2, "uint64")) + ct.tensor([1, 2]), DTypeError, TypeError,
+        ["add", "uint64", "int64", ".astype"],
+    ),
+    "a difference of bools": (
+        lambda: ct.tensor([True]) - ct.tensor([False]), DTypeError, TypeError,
+        ["subtract", "bool", "logical_and"],
+    ),
+    "a number that does not fit": (
+        lambda: ct.tensor([300], dtype="int8"), ArgumentError, ValueError, ["300", "int8"],
+    ),
+    "tensors that are not in a list": (
+        lambda: ct.concat(X, X), ArgumentTypeError, TypeError, ["concat", "list", "Tensor"],
+    ),
+    "a generator of tensors": (
+        lambda: ct.stack(x for x in [X]), ArgumentTypeError, TypeError, ["stack", "generator"],
+    ),
+    "tensors of other widths": (
+        lambda: ct.concat([X, ct.ones((2, 4))]), ShapeError, ValueError,
+        ["concat", "(2, 4)", "(2, 3)"],
+    ),
+    # axes, indices, sizes
+    "an axis twice": (
+        lambda: X.sum(axis=(0, -2)), ShapeError, ValueError, ["sum", "twice", "(2, 3)"],
+    ),
+    "an axis that is a float": (
+        lambda: X.sum(axis=1.0), ArgumentTypeError, TypeError, ["sum", "integer", "1.0"],
+    ),
+    "an axis that is an array": (
+        lambda: X.sum(axis=np.array([0, 1])), ArgumentTypeError, TypeError, ["sum", "axis"],
+    ),
+    "an index that is a float": (
+        lambda: X[0.5], ArgumentTypeError, TypeError, ["indexing", "0.5"],
+    ),
+    "too many indices": (
+        lambda: X[0, 0, 0], BoundsError, IndexError, ["3 indices", "(2, 3)", "2 axes"],
+    ),
+    "a mask of another shape": (
+        lambda: X[np.ones(3, bool)], ShapeError, ValueError, ["mask", "(3,)", "(2, 3)"],
+    ),
+    "pads of three numbers": (
+        lambda: ct.pad(X, [(1, 2, 3)]), ArgumentTypeError, TypeError, ["pad", "a pair", "(2, 3)"],
+    ),
+    "parts that do not add up": (
+        lambda: ct.split(X, [1, 1, 5]), ShapeError, ValueError, ["split", "(1, 1, 5)", "(2, 3)"],
+    ),
+    "a shape of text": (
+        lambda: ct.zeros(("a",)), ArgumentTypeError, TypeError, ["zeros", "integers", "'a'"],
+    ),
+    "a shape larger than memory": (
+        lambda: ct.zeros((10**12, 10**12)), ShapeError, ValueError, ["zeros", "memory"],
+    ),
+    "einsum with letters that are not there": (
+        lambda: ct.einsum("ij,jk->iz", X, X.T), ArgumentError, ValueError,
+        ["einsum", "'ij,jk->iz'"],
+    ),
+    "einsum with a letter of two sizes": (
+        lambda: ct.einsum("ij,jk->ik", X, X), ShapeError, ValueError, ["einsum", "'j'", "3", "2"],
+    ),
+    "einsum with the tensor first": (
+        lambda: ct.einsum(X, "ij->i"), ArgumentTypeError, TypeError, ["einsum", "come first"],
+    ),
+    "too many tensors for an op": (
+        lambda: ct.exp(X, X), ArgumentTypeError, TypeError, ["exp", "1 tensor", "not 2"],
+    ),
+    "a matrix that is not positive definite": (
+        lambda: ct.cholesky([[1.0, 2.0], [2.0, 1.0]]), ArgumentError, ValueError,
+        ["cholesky", "positive definite", "ct.eye"],
+    ),
+    "a function of NumPy that is not ours": (
+        lambda: np.hypot(X, X), ArgumentTypeError, TypeError, ["np.hypot", "t.numpy()"],
+    ),
+    # layers, losses, optimizers
+    "a width that is a float": (
+        lambda: nn.Linear(2.5, 1), ArgumentTypeError, TypeError, ["Linear", "in_features", "2.5"],
+    ),
+    "a negative width": (
+        lambda: nn.Linear(2, -1), ArgumentError, ValueError, ["Linear", "out_features", "-1"],
+    ),
+    "a dropout of everything": (
+        lambda: nn.Dropout(1.5), ArgumentError, ValueError, ["Dropout", "[0, 1)", "1.5"],
+    ),
+    "an index beyond the embedding": (
+        lambda: nn.Embedding(3, 2)([0, 3]), BoundsError, IndexError, ["Embedding", "index 3"],
+    ),
+    "a batch norm of one row": (
+        lambda: nn.BatchNorm1d(3)(ct.ones((1, 3))), ShapeError, ValueError,
+        ["BatchNorm1d", "(1, 3)", "eval()"],
+    ),
+    "an empty batch": (
+        lambda: nn.mse_loss(ct.zeros((0, 3)), ct.zeros((0, 3))), ShapeError, ValueError,
+        ["mse_loss", "(0, 3)", "empty"],
+    ),
+    "probabilities that are none": (
+        lambda: nn.binary_cross_entropy(ct.full((2,), 1.5), ct.ones(2)), ArgumentError, ValueError,
+        ["binary_cross_entropy", "[0, 1]", "logits"],
+    ),
+    "a layer that is a number": (
+        lambda: nn.Sequential(3), ArgumentTypeError, TypeError, ["Sequential", "layer 0"],
+    ),
+    "a state that is a list": (
+        lambda: nn.Linear(2, 1).load_state_dict([1.0]), ArgumentTypeError, TypeError,
+        ["load_state_dict", "dict", "list"],
+    ),
+    "a state of text": (
+        lambda: nn.Linear(1, 1).load_state_dict({"weight": np.array([["a"]]), "bias": [0.0]}),
+        DTypeError, TypeError, ["load_state_dict", "'weight'", "<U1"],
+    ),
+    "a learning rate that is NaN": (
+        lambda: optim.SGD(lr=float("nan")), ArgumentError, ValueError, ["SGD", "lr", "nan"],
+    ),
+    "a learning rate of text": (
+        lambda: optim.Adam(lr="0.1"), ArgumentTypeError, TypeError, ["Adam", "lr", "'0.1'"],
+    ),
+    "a decay above 1": (
+        lambda: optim.Adam(lr=0.1, betas=(0.9, 1.5)), ArgumentError, ValueError,
+        ["Adam", "betas[1]", "1.5"],
+    ),
+    "a negative norm to clip to": (
+        lambda: optim.clip_norm(W.sum().backward(), -1.0), ArgumentError, ValueError,
+        ["clip_norm", "-1.0"],
+    ),
+    "an argument that is not there": (
+        lambda: ct.grad(lambda x: x.sum(), argnums=3)(X), ArgumentError, ValueError,
+        ["argnums=3", "1 positional"],
+    ),
+    "a layer that was not watched": (
+        lambda: nn.watch(nn.Linear(2, 1)).outputs["x"], UnknownKeyError, KeyError,
+        ["watch", "'x'", "none yet"],
+    ),
     # the compiler
+    "no function to compile": (
+        lambda: ct.jit(3), ArgumentTypeError, TypeError, ["jit", "@ct.jit"],
+    ),
+    "explain before the first call": (
+        lambda: ct.jit(lambda x: x).explain(), ArgumentError, ValueError, ["explain", "call"],
+    ),
+    "a loop over other lengths": (
+        lambda: ct.jit(lambda x, y: x + y).loop(np.ones((3, 2)), np.ones((4, 2))), ShapeError,
+        ValueError, ["loop", "(3, 2)", "(4, 2)"],
+    ),
     "control flow on a traced value": (
         _branch_on_a_trace, TraceError, RuntimeError,
         ["if", "shape ()", "test_mistakes.py:", "ct.where"],

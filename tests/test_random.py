@@ -226,7 +226,7 @@ def test_permutation() -> None:
 def test_mistakes_are_explained() -> None:
     with pytest.raises(ct.ArgumentError, match="seed lies in"):
         ct.manual_seed(-1)
-    with pytest.raises(ct.ArgumentTypeError, match="seed is an integer"):
+    with pytest.raises(ct.ArgumentTypeError, match="seed must be an integer"):
         ct.manual_seed(1.5)  # type: ignore[arg-type]
     with pytest.raises(ct.ArgumentError, match="std"):
         ct.random.normal((2,), std=-1.0)

@@ -60,36 +60,6 @@ def test_special_value(name, index):
     testing.check_special(*_get(name, index, "special"))
 
 
-# -- evaluation with nothing but the standard --------------------------------------------------
-
-# What the Array API standard lacks, and which record wants it. A backend has to bring these.
-BEYOND_THE_STANDARD = {
-    "scatter_add": "in-place addition by index (add.at)",
-    "erf": "dtype objects inside the evaluation are NumPy's",
-    "put_rows": "assignment by index arrays",
-    "astype": "dtype objects in attributes are NumPy's",
-    "random_bits": "dtype objects inside the evaluation are NumPy's",
-}
-
-
-@pytest.mark.parametrize(("name", "index"), _rows("samples"))
-def test_evaluates_with_the_array_api_standard_alone(name, index):
-    strict = pytest.importorskip("array_api_strict", reason="array_api_strict is not installed")
-    if name in BEYOND_THE_STANDARD:
-        pytest.skip(f"beyond the standard: {BEYOND_THE_STANDARD[name]}")
-    record, sample = _get(name, index)
-    arrays = [np.asarray(x) for x in sample.inputs]
-    got = record.eval(strict, *[strict.asarray(x) for x in arrays], **sample.attrs)
-    expected = record(*map(ct.asarray, arrays), **sample.attrs).numpy()
-    assert tuple(got.shape) == expected.shape
-    assert str(got.dtype).endswith(expected.dtype.name)
-    np.testing.assert_allclose(np.from_dlpack(got), expected, rtol=1e-14, atol=1e-15)
-
-
-def test_the_list_of_exceptions_names_records():
-    assert set(BEYOND_THE_STANDARD) <= set(ops.REGISTRY)
-
-
 # -- the registry ------------------------------------------------------------------------------
 
 

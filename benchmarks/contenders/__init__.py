@@ -1,1 +1,5 @@
-"""One module a library; each has `Trainer(workload)` with `batches`, `step` and `loop`."""
+"""One module a library, with classes that `worker.py` measures.
+
+`Trainer(workload)` has `batches`, `step`, `loop` and `wait`; `Prepared(function)` has `call`,
+`wait` and `arrays`, which gives the results as NumPy arrays.
+"""

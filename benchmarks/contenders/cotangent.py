@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+from functions import Function, inputs, layers
 from workloads import LEARNING_RATE, Workload, data, first_weights
 
 import cotangent as ct
@@ -54,3 +56,71 @@ class Trainer:
     @staticmethod
     def wait(loss: Any) -> None:
         """A result is there when the call returns."""
+
+
+def chain(x: Any) -> Any:
+    """A gelu and a sigmoid of every element."""
+    return nn.gelu(1.1 * x + 0.3) * ct.sigmoid(x)
+
+
+def softmax(x: Any, g: Any) -> Any:
+    """The softmax of each row, and the gradient for a cotangent `g`."""
+    y, pullback = ct.vjp(ct.softmax, x)
+    return y, *pullback(g)
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, g: Any) -> Any:
+    """The normalised rows, and the three gradients for a cotangent `g`."""
+    y, pullback = ct.vjp(nn.layer_norm, x, weight, bias)
+    return y, *pullback(g)
+
+
+def infer() -> Any:
+    """A network in eval mode."""
+    modules: list[Any] = []
+    for weight, bias in layers():
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        linear.weight.assign(ct.tensor(weight))
+        linear.bias.assign(ct.tensor(bias))
+        modules += [linear, nn.ReLU()]
+    model = nn.Sequential(*modules[:-1])
+    model.eval()
+    return lambda x: model(x)
+
+
+def matmul(repeats: int) -> Any:
+    """``a @ (... @ (a @ b))`` with `repeats` products."""
+
+    def product(a: Any, b: Any) -> Any:
+        for _ in range(repeats):
+            b = a @ b
+        return b
+
+    return product
+
+
+def body(function: Function) -> Any:
+    """The function itself, not yet compiled."""
+    if function.body == "infer":
+        return infer()
+    if function.body == "matmul":
+        return matmul(function.repeats)
+    return {"chain": chain, "softmax": softmax, "layer_norm": layer_norm}[function.body]
+
+
+class Prepared:
+    """A compiled function and its tensors."""
+
+    def __init__(self, function: Function) -> None:
+        compiled = ct.jit(body(function))
+        tensors = [ct.asarray(array) for array in inputs(function)]
+        self.call = lambda: compiled(*tensors)
+
+    @staticmethod
+    def wait(result: Any) -> None:
+        """A result is there when the call returns."""
+
+    @staticmethod
+    def arrays(result: Any) -> list[np.ndarray]:
+        """The results as arrays."""
+        return [np.asarray(t) for t in (result if isinstance(result, tuple) else (result,))]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 import torch
+from functions import Function, inputs
 from torch import nn
 from workloads import LEARNING_RATE, Workload, data, first_weights
 
@@ -46,3 +48,57 @@ class Trainer:
     @staticmethod
     def wait(loss: Any) -> None:
         """A result is there when the call returns."""
+
+
+def chain(x: Any) -> Any:
+    """A gelu and a sigmoid of every element."""
+    return nn.functional.gelu(1.1 * x + 0.3) * torch.sigmoid(x)
+
+
+def softmax(x: Any) -> Any:
+    """The softmax of each row."""
+    return torch.softmax(x, dim=-1)
+
+
+def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
+    """Rows with mean 0 and variance 1, scaled and shifted."""
+    return nn.functional.layer_norm(x, weight.shape, weight, bias)
+
+
+class Prepared:
+    """A function and its tensors; `compiler` says what is done to the function first."""
+
+    def __init__(self, function: Function, compiler: Any = lambda f: f) -> None:
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        tensors = [torch.from_numpy(array) for array in inputs(function)]
+        if function.body == "chain":
+            compiled = compiler(chain)
+            self.call = lambda: (compiled(*tensors),)
+        elif function.body == "matmul":
+            self.call = lambda: (self._product(*tensors, function.repeats),)
+        else:
+            forward = compiler({"softmax": softmax, "layer_norm": layer_norm}[function.body])
+            *args, cotangent = tensors
+            for tensor in args:
+                tensor.requires_grad_()
+            self.call = lambda: self._both_ways(forward, args, cotangent)
+
+    @staticmethod
+    def _product(a: Any, b: Any, repeats: int) -> Any:
+        for _ in range(repeats):
+            b = a @ b
+        return b
+
+    @staticmethod
+    def _both_ways(forward: Any, args: list[Any], cotangent: Any) -> tuple[Any, ...]:
+        y = forward(*args)
+        return y.detach(), *torch.autograd.grad(y, args, cotangent)
+
+    @staticmethod
+    def wait(result: Any) -> None:
+        """A result is there when the call returns."""
+
+    @staticmethod
+    def arrays(result: Any) -> list[np.ndarray]:
+        """The results as arrays."""
+        return [tensor.numpy() for tensor in result]

@@ -10,7 +10,8 @@ import math
 from typing import Any
 
 from . import functional, ops
-from .errors import ArgumentError, ShapeError
+from .checks import real
+from .errors import ArgumentError, ArgumentTypeError, ShapeError
 from .ops import lift
 
 _ROOT_2_OVER_PI = math.sqrt(2.0 / math.pi)
@@ -108,6 +109,8 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     (0.841345, 0.841192)
     """
     x = _float("gelu", x)
+    if not isinstance(approximate, str):
+        raise ArgumentTypeError(f"gelu: approximate is 'none' or 'tanh', not {approximate!r}")
     if approximate == "none":
         return x * 0.5 * (1.0 + ops.erf(x * math.sqrt(0.5)))
     if approximate != "tanh":
@@ -158,7 +161,8 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     [-1.0, 0.5]
     """
     x = _float("hardtanh", x)
-    if not min_val < max_val:
+    real("hardtanh", "min_val", min_val)
+    if not min_val < real("hardtanh", "max_val", max_val):
         raise ArgumentError(f"hardtanh: needs min_val < max_val, not {min_val} and {max_val}")
     inside = ops.logical_and(ops.less(min_val, x), ops.less(x, max_val))
     return ops.where(inside, x, functional.clip(x, min_val, max_val).detach())

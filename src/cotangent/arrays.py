@@ -8,10 +8,18 @@ import numpy as np
 
 from .backends import NUMPY
 from .config import SETTINGS
-from .dtypes import DType, as_dtype, float64, is_integer
+from .dtypes import DType, as_dtype, float64, is_float, is_integer, is_supported
 from .errors import ArgumentError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
+
+
+def dtype_of(what: str, data: Any) -> DType:
+    """The dtype that NumPy gives to `data`."""
+    try:
+        return np.asarray(data).dtype
+    except ValueError as error:
+        raise ShapeError(f"{what}: the nested lists are ragged: {error}") from None
 
 
 def new_array(what: str, data: Any, dtype: Any) -> Array:
@@ -23,7 +31,7 @@ def new_array(what: str, data: Any, dtype: Any) -> Array:
     if dtype is None:
         native = source.dtype.newbyteorder("=")
         dtype = SETTINGS.default_float if native == float64 else native
-    if source.dtype.kind not in "biuf":
+    if not is_supported(source.dtype.newbyteorder("=")):
         raise DTypeError(
             f"{what}: cannot hold {source.dtype} data (a value of class {type(data).__name__}); "
             "a tensor holds bool, integers or floats"
@@ -34,7 +42,11 @@ def new_array(what: str, data: Any, dtype: Any) -> Array:
 def copy_as(what: str, source: Array, dtype: DType) -> Array:
     """A copy of `source` as `dtype`; an error where an integer dtype cannot hold a value."""
     out: Array = NUMPY.copy_in(source, dtype)
-    if is_integer(dtype) and source.dtype != dtype and source.dtype.kind in "iuf":
+    if (
+        is_integer(dtype)
+        and source.dtype != dtype
+        and (is_integer(source.dtype) or is_float(source.dtype))
+    ):
         lost = np.trunc(source) != out
         if lost.any():
             raise ArgumentError(

@@ -20,11 +20,13 @@ class State(threading.local):
         grad: whether operations on tracked tensors are recorded on the tape.
         trace: the trace that evaluates operations now, or None for eager work.
         depth: how many transformations (`grad`, `vjp`, ...) are running around this point.
+        backend: where creation functions allocate, or None for NumPy.
     """
 
     grad: bool = True
     trace: Any = None
     depth: int = 0
+    backend: Any = None
 
 
 class Epoch:
@@ -33,13 +35,15 @@ class Epoch:
     Attributes:
         value: bumped by every event that a compiled call must look into.
         structure: bumped, with `value`, where the program itself may have to be another one.
+        moves: bumped where a variable went to another backend.
     """
 
-    __slots__ = ("value", "structure")
+    __slots__ = ("value", "structure", "moves")
 
     def __init__(self) -> None:
         self.value = 0
         self.structure = 0
+        self.moves = 0
 
     def bump(self) -> None:
         """A variable was rebound, or its storage was read."""
@@ -56,12 +60,14 @@ class Settings:
 
     Attributes:
         default_float: the dtype of Python floats and of float64 arrays that come in.
+        threads: how many threads compiled code uses; None until it is asked for.
     """
 
-    __slots__ = ("default_float",)
+    __slots__ = ("default_float", "threads")
 
     def __init__(self) -> None:
         self.default_float = np.dtype("float32")
+        self.threads: int | None = None
 
 
 STATE = State()

@@ -51,6 +51,11 @@ def leaf(shape: Shape, dtype: DType) -> Entry:
     return Entry(None, None, (), (), None, shape, dtype)
 
 
+def next_number() -> int:
+    """A number that lies between those of all entries so far and all later ones."""
+    return next(_NUMBERS)
+
+
 class Shaped:
     """Stands for an input of which a derivative rule needs only the shape and dtype."""
 

@@ -82,6 +82,14 @@ class CompileError(Error, RuntimeError):
     """A graph that cannot be turned into machine code."""
 
 
+class VerificationError(Error, RuntimeError):
+    """Machine code that differs from the evaluation op by op; see ``ct.jit(verify=True)``."""
+
+
+class NonFiniteError(Error, ArithmeticError):
+    """A NaN or infinity where `ct.debug_nans` is on."""
+
+
 class FileError(Error, OSError):
     """A file that is missing, damaged, or not what it should be."""
 

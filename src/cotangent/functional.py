@@ -6,14 +6,16 @@ standard has the function, and means the same eager and compiled.
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
 import numpy as np
 
 from . import ops
+from .checks import whole
 from .dtypes import as_dtype, bool_, int64, is_float, is_integer
-from .errors import ShapeError
+from .errors import ArgumentTypeError, ShapeError
 from .ops import lift
 from .shapes import (
     as_shape,
@@ -116,6 +118,8 @@ def permute_dims(x: Any, axes: Any) -> Any:
     """The axes in another order: axis ``i`` of the result is axis ``axes[i]`` of `x`."""
     x = lift(x)
     rank = len(x.shape)
+    if not isinstance(axes, (tuple, list, range)):
+        raise ArgumentTypeError(f"permute_dims: axes are a tuple of integers, not {axes!r}")
     order = tuple(normalize_axis("permute_dims", a, rank, x.shape) for a in axes)
     return ops.permute_dims(x, axes=order)
 
@@ -132,6 +136,8 @@ def broadcast_to(x: Any, shape: Any) -> Any:
     """`x` repeated along axes of size 1, and along new ones in front, up to `shape`."""
     x = lift(x)
     wanted = as_shape("broadcast_to", shape)
+    if builtins.min(wanted, default=0) < 0:
+        raise ShapeError(f"broadcast_to: a size cannot be negative: {wanted}")
     return x if wanted == x.shape else ops.broadcast_to(x, shape=wanted)
 
 
@@ -181,10 +187,19 @@ def matmul(x: Any, y: Any) -> Any:
     return ops.reshape(out, shape=tuple(shape))
 
 
+def true_divide(x: Any, y: Any) -> Any:
+    """x / y, broadcast; integer tensors become the default float first."""
+    x, y = (_as_float(v) if hasattr(v, "dtype") else v for v in (x, y))
+    return ops.divide(x, y)
+
+
+def _as_float(x: Any) -> Any:
+    return x if is_float(x.dtype) else astype(x, float)
+
+
 def square(x: Any) -> Any:
     """x * x."""
-    x = lift(x)
-    return x * x
+    return power(x, 2)
 
 
 def power(x: Any, exponent: Any) -> Any:
@@ -206,15 +221,9 @@ def power(x: Any, exponent: Any) -> Any:
     n = int(exponent)
     if n < 0:
         return ops.reciprocal(power(x, -n))
-    result, base = None, x
     if n == 0:
         return broadcast_to(astype(lift(1), x.dtype), x.shape)
-    while n:
-        if n & 1:
-            result = base if result is None else result * base
-        n >>= 1
-        base = base * base if n else base
-    return result
+    return x if n == 1 else ops.whole_power(x, n=n)
 
 
 def _any_power(x: Any, y: Any) -> Any:
@@ -306,12 +315,17 @@ def take(x: Any, indices: Any, axis: int = 0) -> Any:
 
 
 def as_index(indices: Any) -> Any:
-    """Indices as a tensor; Python integers and lists of them become int64."""
-    if isinstance(indices, (int, list, tuple)) and not isinstance(indices, bool):
-        indices = np.asarray(indices)
-        if indices.size == 0:
-            indices = indices.astype(np.int64)
+    """Indices as a tensor; an empty list counts as integers."""
+    if isinstance(indices, (list, tuple)) and not _holds_anything(indices):
+        return lift(np.zeros(np.shape(indices), np.int64))
     return lift(indices)
+
+
+def _holds_anything(nested: Any) -> bool:
+    """Whether nested lists have an element."""
+    if not isinstance(nested, (list, tuple)):
+        return True
+    return builtins.any(_holds_anything(part) for part in nested)
 
 
 def one_hot(indices: Any, classes: int) -> Any:
@@ -320,6 +334,7 @@ def one_hot(indices: Any, classes: int) -> Any:
     >>> one_hot([1, 0], 2).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
+    classes = whole("one_hot", "classes", classes, 0)
     index = ops.check_index(as_index(indices), size=classes, what="one_hot")
     hit = is_class(index, classes)
     return ops.where(hit, 1.0, 0.0)

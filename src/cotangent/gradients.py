@@ -17,7 +17,7 @@ from .entries import Entry, Shaped
 from .errors import ArgumentTypeError, GradientError
 from .functional import broadcast_to
 from .ops import add, multiply
-from .tape import bind, scalar
+from .tape import bind, scalar_like
 from .tensors import Tensor, Variable, lift
 
 
@@ -124,9 +124,14 @@ def _step_back(entry: Entry, g: Tensor, oldest: int, cotangents: dict[int, Tenso
             _accumulate(cotangents, parent.number, part)
 
 
-def _accumulate(cotangents: dict[int, Tensor], number: int, part: Tensor) -> None:
+def _accumulate(cotangents: dict[int, Any], number: int, part: Any) -> None:
     before = cotangents.get(number)
-    cotangents[number] = part if before is None else bind(add, (before, part), {})
+    if before is None:
+        cotangents[number] = part
+    elif type(part) is Tensor:
+        cotangents[number] = bind(add, (before, part), {})
+    else:
+        cotangents[number] = before + part  # those of the results of one call: see joint.py
 
 
 def push_forward(
@@ -146,7 +151,8 @@ def push_forward(
             if part is not None:
                 total = part if total is None else total + part
         if total is not None:
-            tangents[entry.number] = broadcast_to(total, entry.shape)
+            whole = isinstance(total, Tensor)
+            tangents[entry.number] = broadcast_to(total, entry.shape) if whole else total
     return tangents
 
 
@@ -298,7 +304,7 @@ def require_scalar(what: str, y: Tensor, fix: str) -> None:
 
 def one_like(y: Tensor) -> Tensor:
     """A one of the shape and dtype of `y`: the cotangent that a backward pass starts from."""
-    one = scalar(1.0, y.dtype)
+    one = scalar_like(1.0, y)
     return one if y.shape == () else broadcast_to(one, y.shape)
 
 

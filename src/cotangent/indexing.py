@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ops
-from .dtypes import bool_, int64, is_integer
+from .backends import is_concrete
+from .dtypes import bool_, int64, is_float, is_integer
 from .errors import ArgumentError, ArgumentTypeError, BoundsError, DTypeError, ShapeError
 from .functional import as_index, astype, broadcast_to, permute_dims, reshape
 from .ops import lift
@@ -59,8 +60,7 @@ def _parse(x: Any, key: Any) -> list[_Item]:
 def _prepared(part: Any) -> Any:
     """A part of a key, with lists, arrays and 0-d integers in one form each."""
     if isinstance(part, (list, np.ndarray)):
-        array = np.asarray(part)
-        return as_index(part) if array.size == 0 and isinstance(part, list) else lift(array)
+        return as_index(part)
     if isinstance(part, (bool, np.bool_)):
         raise ArgumentTypeError("indexing: True and False are not indices; use None for a new axis")
     return part
@@ -320,7 +320,7 @@ class Update:
 def _constant(values: Any, x: Any) -> Any:
     """Numbers and arrays as a tensor; they must fit into the dtype of `x`."""
     made = lift(values)
-    if made.dtype.kind == "f" and x.dtype.kind != "f":
+    if is_float(made.dtype) and not is_float(x.dtype):
         raise DTypeError(
             f"at: {made.dtype} values cannot go into a tensor of {x.dtype} (shape {x.shape}); "
             "convert one of them with .astype(...)"
@@ -344,7 +344,7 @@ def _add_rows(x: Any, values: Any, index: Any) -> Any:
 
 def _put_distinct(change: Any) -> Any:
     def change_rows(x: Any, values: Any, index: Any) -> Any:
-        if isinstance(index.data, np.ndarray) and len(np.unique(index.data)) < index.size:
+        if is_concrete(index.data) and len(np.unique(index.numpy())) < index.size:
             raise ArgumentError(
                 "at: indices repeat, which only set and add take "
                 f"(indices of shape {index.shape}, tensor of {x.shape[0]} rows)"
@@ -415,4 +415,6 @@ def nonzero(x: Any) -> tuple[Any, ...]:
     """Where `x` is not zero: int64 indices, one tensor for each axis. Not under ct.jit."""
     x = lift(x)
     x._refuse_in_trace("nonzero", "its shape depends on values; use ct.where or a mask")
+    if not x.shape:
+        raise ShapeError("nonzero: a 0-d tensor has no axes to name indices of")
     return tuple(lift(place) for place in np.nonzero(x.numpy()))

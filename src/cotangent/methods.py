@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import functional, indexing, ops, rearrange, sorting, statistics
+from .backends import find_backend
+from .placement import home_of, moved
 
 if TYPE_CHECKING:
     from .tensors import Tensor
@@ -14,6 +16,31 @@ class Methods:
     """The methods beyond arithmetic and the most frequent reductions."""
 
     __slots__ = ()
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that the values are on."""
+        return str(home_of(self.data).name)  # type: ignore[attr-defined]
+
+    @property
+    def device(self) -> str:
+        """The device that the values are on, as its backend names it."""
+        return str(home_of(self.data).device)  # type: ignore[attr-defined]
+
+    def to(self, backend: str, device: Any = None) -> Tensor:
+        """The same values on another backend; gradients flow back to this one.
+
+        Args:
+            backend: "numpy", "torch", or the name of a backend that another package brings.
+            device: as that backend names it: for "torch" "cpu" (the default), "cuda", "mps".
+
+        Raises:
+            BackendError: if there is no such backend or device, or its package is missing.
+
+        >>> ct.tensor([1.0, 2.0]).to("numpy")
+        Tensor([1., 2.], dtype=float32)
+        """
+        return moved(self, find_backend(backend, device))
 
     def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
         """Where the smallest element is: see `ct.argmin`."""

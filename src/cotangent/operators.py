@@ -6,17 +6,18 @@ function.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import activations, functional, ops, statistics
-from .dtypes import is_float
+from .errors import MutationError
 from .methods import Methods
+from .protocols import NumPyProtocols
 
 if TYPE_CHECKING:
     from .tensors import Tensor
 
 
-class Operators(Methods):
+class Operators(Methods, NumPyProtocols):
     """Arithmetic, comparisons and methods: the base of `Tensor`, which has the data."""
 
     __slots__ = ()
@@ -42,10 +43,10 @@ class Operators(Methods):
         return ops.multiply(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return _divide(self, other)
+        return functional.true_divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _divide(other, self)
+        return functional.true_divide(other, self)
 
     def __pow__(self, exponent: Any) -> Tensor:
         return functional.power(self, exponent)
@@ -208,12 +209,39 @@ def _bits(x: Any, whole: Any, truth: Any) -> Any:
     return whole if x.dtype.kind in "iu" else truth
 
 
-def _divide(x: Any, y: Any) -> Tensor:
-    """True division: integers become the default float first."""
-    x, y = (functional.astype(v, float) if _holds_integers(v) else v for v in (x, y))
-    return ops.divide(x, y)
+class Unchangeable:
+    """Assignments in place, which a variable refuses: it is changed only by `assign`."""
 
+    __slots__ = ()
 
-def _holds_integers(value: Any) -> bool:
-    whole: Any = value
-    return isinstance(value, Operators) and not is_float(whole.dtype)
+    def _refuse_augmented(self, symbol: str) -> NoReturn:
+        name = getattr(self, "name", None) or "w"
+        raise MutationError(
+            f"{name} {symbol}= ...: a variable is changed only by assign; "
+            f"write {name}.assign({name} {symbol} ...)"
+        )
+
+    def __iadd__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("+")
+
+    def __isub__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("-")
+
+    def __imul__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("*")
+
+    def __itruediv__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("/")
+
+    def __ipow__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("**")
+
+    def __imatmul__(self, other: Any) -> NoReturn:
+        self._refuse_augmented("@")
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        name = getattr(self, "name", None) or "w"
+        raise MutationError(
+            f"{name}[{key!r}] = ...: a variable is changed only by assign; write "
+            f"{name}.assign(...) with the whole new value (shape {getattr(self, 'shape', ())})"
+        )

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from . import functional, ops
+from .checks import real, whole
 from .config import SETTINGS
 from .dtypes import DType, as_dtype, float32, float64, int64, uint32
-from .errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from .errors import ArgumentError, DTypeError, ShapeError
+from .placement import allocate, alongside
 from .quantiles import inverse_error, log_up_to_one
 from .shapes import Shape, as_shape
 from .tensors import Tensor, Variable
@@ -64,9 +66,10 @@ class Generator:
         self.draw.assign(draw + 1)
         count = uint32.type(len(shifts))
         low, high = self.seed_low.value, self.seed_high.value
+        places = [positions * count + uint32.type(k) for k in range(len(shifts))]
         return [
-            ops.random_bits(low, high, draw, Tensor(positions * count + uint32.type(k)), shift=s)
-            for k, s in enumerate(shifts)
+            ops.random_bits(low, high, draw, Tensor(allocate(place)), shift=s)
+            for place, s in zip(places, shifts, strict=True)
         ]
 
     def _mantissa(self, what: str, shape: Any, dtype: DType, wide: tuple[int, int]) -> Tensor:
@@ -82,6 +85,7 @@ class Generator:
     def uniform(self, shape: Any, low: float = 0.0, high: float = 1.0, dtype: Any = None) -> Tensor:
         """Uniform numbers: see `uniform`."""
         kind = _kind("uniform", dtype)
+        _numbers("uniform", low=low, high=high)
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise ArgumentError(f"uniform: needs finite low <= high, not low={low}, high={high}")
         unit = 2.0**-24 if kind == float32 else 2.0**-53
@@ -91,6 +95,7 @@ class Generator:
     def normal(self, shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = None) -> Tensor:
         """Normal numbers: see `normal`."""
         kind = _kind("normal", dtype)
+        _numbers("normal", mean=mean, std=std)
         if not std >= 0:
             raise ArgumentError(f"normal: std must not be negative, got {std}")
         bits = 24 if kind == float32 else 52
@@ -111,6 +116,7 @@ class Generator:
     ) -> Tensor:
         """Normal numbers between two bounds: see `truncated_normal`."""
         kind = _kind("truncated_normal", dtype)
+        _numbers("truncated_normal", low=low, high=high, mean=mean, std=std)
         if not (std > 0 and low < high):
             raise ArgumentError(
                 f"truncated_normal: needs std > 0 and low < high, not std={std}, low={low}, "
@@ -132,13 +138,12 @@ class Generator:
         """Bools that are true with probability `p`: see `bernoulli`."""
         if isinstance(p, (int, float)) and not 0.0 <= p <= 1.0:
             raise ArgumentError(f"bernoulli: p must lie in [0, 1], got {p}")
-        return ops.less(self.uniform(shape), p)
+        with alongside(ops.lift(p)):
+            return ops.less(self.uniform(shape), p)
 
     def randint(self, low: int, high: int, shape: Any, dtype: Any = None) -> Tensor:
         """Integers in ``[low, high)``: see `randint`."""
-        for name, end in (("low", low), ("high", high)):
-            if isinstance(end, bool) or not hasattr(end, "__index__"):
-                raise ArgumentTypeError(f"randint: {name} must be an integer, not {end!r}")
+        low, high = whole("randint", "low", low), whole("randint", "high", high)
         kind = int64 if dtype is None else as_dtype(dtype)
         if kind.kind not in "iu":
             raise DTypeError(f"randint: makes integers, not {kind}")
@@ -166,7 +171,8 @@ class Generator:
             )
         kind = float64 if z.dtype == float64 else float32
         bits = 24 if kind == float32 else 52
-        whole = self._mantissa("categorical", (*rows, z.shape[-1]), kind, (6, 6))
+        with alongside(z):
+            whole = self._mantissa("categorical", (*rows, z.shape[-1]), kind, (6, 6))
         # The race of exponential variables: the first to arrive, -log(u) / p, wins.
         wait = -log_up_to_one((whole * 2.0 + 1.0) * 2.0 ** -(bits + 1), kind)
         wait = log_up_to_one(wait * 2.0**-6, kind)  # -log(u) < 64; the shift changes no winner
@@ -174,15 +180,19 @@ class Generator:
 
     def permutation(self, n: int) -> Tensor:
         """The integers below `n` in random order: see `permutation`."""
-        if isinstance(n, bool) or not hasattr(n, "__index__") or n < 0:
-            raise ArgumentTypeError(f"permutation: n must be a non-negative integer, not {n!r}")
+        n = whole("permutation", "n", n, 0)
         upper, lower = self._words(np.arange(n, dtype=uint32), 1, 1)
         return ops.argsort(upper.astype(int64) * 2**31 + lower.astype(int64))
 
 
+def _numbers(what: str, **values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, float):  # infinities and NaN are for the ranges to refuse
+            real(what, name, value)
+
+
 def _words(seed: int) -> tuple[int, int]:
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise ArgumentTypeError(f"a seed is an integer, not {seed!r}")
+    seed = int(seed) if type(seed) is int else whole("manual_seed", "the seed", seed)
     if not 0 <= seed < _WORD * _WORD:
         raise ArgumentError(f"a seed lies in [0, 2**64), not {seed}")
     return int(seed) % _WORD, int(seed) // _WORD

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .checks import whole
 from .errors import ArgumentError, ArgumentTypeError, ShapeError
 from .functional import astype, broadcast_to, expand_dims, permute_dims, reshape
 from .ops import lift
@@ -98,8 +99,7 @@ def chunk(x: Any, chunks: int, axis: int = 0) -> list[Any]:
     """
     x = lift(x)
     axis = normalize_axis("chunk", axis, len(x.shape), x.shape)
-    if chunks < 1:
-        raise ArgumentError(f"chunk: the number of chunks must be positive, not {chunks}")
+    chunks = whole("chunk", "chunks", chunks, 1)
     return split(x, max(-(-x.shape[axis] // chunks), 1), axis)
 
 
@@ -182,9 +182,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     [1, 1, 2, 2]
     """
     x = lift(x)
-    (times,) = as_shape("repeat", repeats)
-    if times < 0:
-        raise ArgumentError(f"repeat: the number of repeats cannot be negative: {times}")
+    times = whole("repeat", "the number of repeats", repeats, 0)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     axis = normalize_axis("repeat", axis, len(x.shape), x.shape)
@@ -238,6 +236,29 @@ def _pairs(widths: Any, shape: Shape) -> list[tuple[int, int]]:
     return [(int(before), int(after)) for before, after in given]
 
 
+def meshgrid(*xs: Any, indexing: str = "xy") -> list[Any]:
+    """The coordinates of a grid: for each vector a tensor in which it runs along its own axis.
+
+    Args:
+        indexing: "ij" for the axes in the order of the vectors, "xy" with the first two exchanged.
+
+    >>> [g.tolist() for g in meshgrid(lift([1, 2]), lift([3, 4, 5]), indexing="ij")]
+    [[[1, 1, 1], [2, 2, 2]], [[3, 4, 5], [3, 4, 5]]]
+    """
+    vectors = [lift(x) for x in xs]
+    if indexing not in ("xy", "ij"):
+        raise ArgumentError(f"meshgrid: indexing is 'xy' or 'ij', not {indexing!r}")
+    if any(len(x.shape) != 1 for x in vectors):
+        raise ShapeError(f"meshgrid: takes vectors, not shapes {[x.shape for x in vectors]}")
+    shape = tuple(x.shape[0] for x in vectors)
+    grids = []
+    for i, x in enumerate(vectors):
+        place = (1,) * i + (shape[i],) + (1,) * (len(shape) - i - 1)
+        grid = broadcast_to(reshape(x, place), shape)
+        grids.append(swapaxes(grid, 0, 1) if indexing == "xy" and len(shape) > 1 else grid)
+    return grids
+
+
 def moveaxis(x: Any, source: int, destination: int) -> Any:
     """`x` with axis `source` at place `destination`, the others in order."""
     x = lift(x)
@@ -276,6 +297,7 @@ def _below(name: str, x: Any, diagonal: int) -> Any:
     if len(x.shape) < 2:
         raise ShapeError(f"{name}: shape {x.shape} has fewer than two axes")
     m, n = x.shape[-2:]
+    diagonal = min(max(whole(name, "k", diagonal), -m - 1), n + 1)
     rows, columns = np.arange(m)[:, None], np.arange(n)
     return ops.less_equal(lift(columns - diagonal), lift(rows))
 
@@ -297,7 +319,7 @@ def triu(x: Any, k: int = 0) -> Any:
     [[1, 2], [0, 4]]
     """
     x = lift(x)
-    return ops.where(_below("triu", x, k - 1), 0, x)
+    return ops.where(_below("triu", x, whole("triu", "k", k) - 1), 0, x)
 
 
 def diagonal(x: Any, offset: int = 0) -> Any:
@@ -310,6 +332,7 @@ def diagonal(x: Any, offset: int = 0) -> Any:
     if len(x.shape) < 2:
         raise ShapeError(f"diagonal: shape {x.shape} has fewer than two axes")
     m, n = x.shape[-2:]
+    offset = whole("diagonal", "offset", offset)
     row, column = max(-offset, 0), max(offset, 0)
     size = max(min(m - row, n - column), 0)
     flat = reshape(x, (*x.shape[:-2], m * n))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .errors import ArgumentTypeError, BoundsError, ShapeError
+import numpy as np
+
+from .errors import ArgumentTypeError, BoundsError, Error, ShapeError
 
 Shape = tuple[int, ...]
 
@@ -40,9 +43,9 @@ def _cannot_broadcast(operation: str, shapes: Sequence[Shape], axis: int, a: int
 
 def normalize_axis(operation: str, axis: Any, rank: int, shape: Shape) -> int:
     """`axis` counted from the front; raises `BoundsError` if the tensor has no such axis."""
-    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+    number = _index(axis)
+    if number is None:
         raise ArgumentTypeError(f"{operation}: an axis is an integer, not {axis!r}")
-    number = axis.__index__()
     if not -rank <= number < rank:
         raise BoundsError(
             f"{operation}: axis {number} is out of range for a tensor of shape {shape}, "
@@ -77,12 +80,35 @@ def reduce_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
 def as_shape(operation: str, shape: Any) -> Shape:
     """`shape` (an integer or a sequence of them) as a tuple of integers."""
     given = shape if isinstance(shape, (tuple, list)) else (shape,)
+    sizes = []
     for size in given:
-        if isinstance(size, bool) or not hasattr(size, "__index__"):
+        number = _index(size)
+        if number is None:
             raise ArgumentTypeError(
                 f"{operation}: a shape is integers, not {shape!r} (found {size!r})"
             )
-    return tuple(size.__index__() for size in given)
+        sizes.append(number)
+    if math.prod(sizes) > _MOST_ELEMENTS:
+        raise ShapeError(f"{operation}: shape {tuple(sizes)} has more elements than memory")
+    return tuple(sizes)
+
+
+# Addresses have 48 bits.
+_MOST_ELEMENTS = 2**48
+
+
+def _index(value: Any) -> int | None:
+    """An integer of any class, or None for what is none; arrays with axes are none."""
+    if type(value) is int:
+        return value
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        return None
+    try:
+        return operator.index(value)
+    except Error:
+        raise
+    except TypeError:
+        return None
 
 
 def resolve_reshape(shape: Shape, wanted: Shape) -> Shape:

@@ -15,7 +15,7 @@ from .functional import max as largest
 from .functional import sum as total
 from .ops import lift
 from .rearrange import part
-from .shapes import normalize_axes, reduce_shape
+from .shapes import normalize_axes, normalize_axis, reduce_shape
 
 
 def prod(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
@@ -171,6 +171,24 @@ def cosh(x: Any) -> Any:
     """The hyperbolic cosine: (e**x + e**-x) / 2."""
     x = lift(x)
     return 0.5 * (ops.exp(x) + ops.exp(-x))
+
+
+def cross(x: Any, y: Any, axis: int = -1) -> Any:
+    """The cross product of vectors of three along `axis`; the other axes broadcast.
+
+    >>> cross(lift([1.0, 0.0, 0.0]), lift([0.0, 1.0, 0.0])).tolist()
+    [0.0, 0.0, 1.0]
+    """
+    x, y = lift(x), lift(y)
+    number = normalize_axis("cross", axis, len(x.shape), x.shape)
+    other = normalize_axis("cross", axis, len(y.shape), y.shape)
+    if x.shape[number] != 3 or y.shape[other] != 3:
+        raise ShapeError(f"cross: axis {axis} of shapes {x.shape} and {y.shape} must have size 3")
+    x0, x1, x2 = (part(x, number, i, 1) for i in range(3))
+    y0, y1, y2 = (part(y, other, i, 1) for i in range(3))
+    out = (x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0)
+    rank = len(out[0].shape)
+    return ops.concat(*out, axis=rank - len(x.shape) + number)
 
 
 def outer(x: Any, y: Any) -> Any:

@@ -7,19 +7,22 @@ so `backward` in a traced function just adds nodes to the graph.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .backends import NUMPY, OWNERS, backend_of
+from .backends import NUMPY, OWNERS, backend_of, place_of
 from .config import SETTINGS, STATE
-from .dtypes import DType, bool_, int64, promote
+from .dtypes import DType, bool_, int64, is_float, is_narrow, is_supported, promote
 from .entries import Entry, Shaped
-from .errors import ArgumentError, BackendError, Error, TraceError
+from .errors import ArgumentError, ArgumentTypeError, BackendError, Error, TraceError
+from .narrow import computes_narrow, evaluate_narrow
 from .ops import Primitive, astype
-from .tensors import Tensor, Variable, tensor
+from .placement import allocate, home_of
+from .tensors import Tensor, Unplaced, Variable, lift
 
 _SCALARS: dict[tuple[Any, DType], Tensor] = {}
 _MOST_SCALARS = 1024
@@ -29,10 +32,13 @@ def bind(primitive: Primitive, inputs: Sequence[Any], attrs: dict[str, Any]) -> 
     """Apply `primitive` to tensors, arrays and numbers."""
     payloads = []
     kinds = ""
-    tracked = False
+    tracked = narrow = False
     for x in inputs:
         if type(x) is not Tensor:
-            return bind(primitive, _convert(primitive, inputs), attrs)
+            values = _convert(primitive, inputs)
+            if values is None:
+                return _bind_raw(primitive, inputs, attrs)
+            return bind(primitive, values, attrs)
         data = x.data
         payloads.append(data)
         kinds += data.dtype.char
@@ -41,10 +47,13 @@ def bind(primitive: Primitive, inputs: Sequence[Any], attrs: dict[str, Any]) -> 
     if kinds not in primitive.accepted:
         inputs = _accept(primitive, inputs, attrs, kinds)
         payloads = [x.data for x in inputs]
-    if STATE.trace is None:
-        data = _evaluate(primitive, payloads, attrs)
+        narrow = computes_narrow(primitive, payloads)
+    if STATE.trace is not None:
+        data = STATE.trace.apply(primitive, inputs, attrs)
+    elif narrow:
+        data = evaluate_narrow(primitive, payloads, attrs)
     else:
-        data = STATE.trace.apply(primitive, payloads, attrs)
+        data = evaluate(primitive, payloads, attrs)
     if tracked and primitive.vjp and STATE.grad:
         return Tensor(data, _record(primitive, inputs, attrs, data))
     return Tensor(data)
@@ -68,16 +77,31 @@ def _accept(
 
     Dtypes that need no promotion and pass the shape rule are remembered in the record.
     """
+    _check_count(primitive, inputs, attrs)
     start = primitive.uniform_from
     if start is not None and len(set(kinds[start:])) > 1:
         inputs = _promote(primitive, inputs, start)
         kinds = "".join([x.dtype.char for x in inputs])
     primitive.infer(*inputs, **attrs)
-    primitive.accepted.add(kinds)
+    if not any(is_narrow(x.dtype) for x in inputs):
+        primitive.accepted.add(kinds)  # those with narrow floats come here each time
     return inputs
 
 
-def _evaluate(primitive: Primitive, payloads: list[Any], attrs: dict[str, Any]) -> Any:
+def _check_count(primitive: Primitive, inputs: Sequence[Any], attrs: dict[str, Any]) -> None:
+    """Raise if an op of a fixed number of inputs gets another."""
+    code = getattr(primitive.eval, "__code__", None)
+    if code is None or code.co_flags & inspect.CO_VARARGS:
+        return
+    names = code.co_varnames[1 : code.co_argcount]
+    count = sum(name not in attrs for name in names)
+    if len(inputs) != count:
+        unit = "tensor" if count == 1 else "tensors"
+        raise ArgumentTypeError(f"{primitive.name} takes {count} {unit}, not {len(inputs)}")
+
+
+def evaluate(primitive: Primitive, payloads: list[Any], attrs: dict[str, Any]) -> Any:
+    """The result of an op on arrays, by the array module that they belong to."""
     backend: Any = OWNERS.get(type(payloads[0]))
     for data in payloads:
         if backend is None or OWNERS.get(type(data)) is not backend:
@@ -87,40 +111,68 @@ def _evaluate(primitive: Primitive, payloads: list[Any], attrs: dict[str, Any]) 
         return backend.evaluate(primitive.eval, payloads, attrs)
     except Error:
         raise
-    except Exception:
+    except Exception as error:
         primitive.infer(*payloads, **attrs)  # says why, in the user's words
-        raise
+        if backend is NUMPY:
+            raise
+        inputs = ", ".join(f"{x.dtype} {x.shape}" for x in payloads)
+        reason = str(error).partition("\n")[0]
+        raise BackendError(
+            f"{primitive.name}: the backend {place_of(backend)} cannot do this with {inputs} "
+            f"({reason}); convert with .astype(...), or move to another backend with .to(...)"
+        ) from error
 
 
 def backend_of_all(primitive: Primitive, payloads: list[Any]) -> Any:
-    """The backend that all `payloads` belong to."""
-    found = None
-    for data in payloads:
-        try:
-            backend = backend_of(data)
-        except BackendError:
-            if hasattr(data, "source"):
-                raise TraceError(
-                    f"{primitive.name}: a tensor of shape {data.shape} that was made inside a "
-                    "function compiled by ct.jit is used outside of it, where it has no values; "
-                    "return it from the function instead"
-                ) from None
-            raise
-        if found is not None and backend is not found:
+    """The backend for all `payloads`. Single numbers of NumPy go with any other backend: they
+    are constants of derivative rules, and the state of generators."""
+    homes = [_home(primitive, data) for data in payloads]
+    chosen = next((home for home in homes if home is not NUMPY), NUMPY)
+    for home, data in zip(homes, payloads, strict=True):
+        if home is not chosen and not (home is NUMPY and data.shape == ()):
+            places = [f"{x.shape} on {place_of(h)}" for x, h in zip(payloads, homes, strict=True)]
             raise BackendError(
-                f"{primitive.name}: tensors of the backends {found.name} and {backend.name} do "
-                "not mix; move one of them with .to(...)"
+                f"{primitive.name}: tensors of the backends {place_of(chosen)} and "
+                f"{place_of(home)} do not mix ({', '.join(places)}); move one of them with "
+                f".to({home.name!r}) or .to({chosen.name!r})"
             )
-        found = backend
-    return found
+    return chosen
 
 
-def _convert(primitive: Primitive, inputs: Sequence[Any]) -> Sequence[Tensor]:
-    """Inputs among which are variables, numbers or arrays, as tensors.
+def _home(primitive: Primitive, data: Any) -> Any:
+    try:
+        return backend_of(data)
+    except BackendError:
+        if hasattr(data, "maker"):
+            raise TraceError(
+                f"{primitive.name}: a tensor of shape {data.shape} that was made inside "
+                f"{data.maker} is used outside of it, where it has no values; "
+                "return it from the function instead"
+            ) from None
+        raise
 
-    Numbers are weak: they take the dtype of the others. The frequent cases come first: variables,
-    and one number beside a float tensor.
-    """
+
+def _bind_raw(primitive: Primitive, inputs: Sequence[Any], attrs: dict[str, Any]) -> Tensor:
+    """`bind` where raw arrays are among the inputs: they follow the tensors beside them, and
+    what is made of nothing else still has no place of its own."""
+    values = _convert_each(primitive, inputs)
+    homes = [home_of(x.data) for x in inputs if isinstance(x, Tensor) and not x.follows]
+    if not homes:
+        out = bind(primitive, values, attrs)
+        if STATE.trace is not None or home_of(out.data) is not NUMPY:
+            return out  # it is traced, or was moved
+        return Unplaced(out.data)
+    home = next((home for home in homes if home is not NUMPY), NUMPY)
+    if home is not NUMPY:
+        for i, x in enumerate(inputs):
+            if not isinstance(x, Tensor) or x.follows:
+                values[i] = Tensor(allocate(values[i].data, home))
+    return bind(primitive, values, attrs)
+
+
+def _convert(primitive: Primitive, inputs: Sequence[Any]) -> Sequence[Tensor] | None:
+    """Inputs among which are variables, and one number beside a float tensor, as tensors: the
+    frequent cases. None for all others."""
     values: list[Any] = [x.value if type(x) is Variable else x for x in inputs]
     kinds = [type(x) for x in values]
     if kinds.count(Tensor) == len(kinds):
@@ -128,14 +180,15 @@ def _convert(primitive: Primitive, inputs: Sequence[Any]) -> Sequence[Tensor]:
     if len(values) == 2 and not primitive.uniform_from and Tensor in kinds:
         place = kinds.index(Tensor)
         number, dtype = values[1 - place], values[place].data.dtype
-        if kinds[1 - place] in (float, int) and dtype.kind == "f":
+        if kinds[1 - place] in (float, int) and is_float(dtype):
             values[1 - place] = scalar(number, dtype)
             return values
-    return _convert_each(primitive, values)
+    return None
 
 
 def _convert_each(primitive: Primitive, inputs: Sequence[Any]) -> list[Tensor]:
-    """`_convert` for all cases."""
+    """Inputs among which are variables, numbers or arrays, as tensors. Numbers are weak: they
+    take the dtype of the others."""
     start = primitive.uniform_from or 0
     values = [_as_tensor(x) for x in inputs]
     strong: DType | None = None
@@ -155,19 +208,22 @@ def _as_tensor(x: Any) -> Tensor | None:
     kind = type(x)
     if kind is Tensor:
         return x
+    if kind is Unplaced:
+        return Tensor(x.data)
     if kind is Variable:
         return x.value
     if kind is float or kind is int or isinstance(x, (bool, int, float)):
         return None
-    if isinstance(x, np.generic) and x.dtype.kind in "biuf":
+    if isinstance(x, np.generic) and is_supported(x.dtype):
         return None
-    return tensor(x)
+    made = lift(x)
+    return Tensor(made.data, made.entry, made.name)
 
 
 def _weak_dtype(value: Any, strong: DType | None) -> DType:
     kind = value.dtype.kind if isinstance(value, np.generic) else None
-    if isinstance(value, float) or kind == "f":
-        return strong if strong is not None and strong.kind == "f" else SETTINGS.default_float
+    if isinstance(value, float) or (kind is not None and is_float(value.dtype)):
+        return strong if strong is not None and is_float(strong) else SETTINGS.default_float
     if isinstance(value, bool) or kind == "b":
         return bool_ if strong is None else strong
     return int64 if strong is None or strong == bool_ else strong
@@ -190,6 +246,12 @@ def scalar(value: Any, dtype: DType) -> Tensor:
     if not math.isnan(value):
         _SCALARS[(value, dtype)] = made
     return made
+
+
+def scalar_like(value: Any, x: Tensor) -> Tensor:
+    """A number as a 0-d tensor of the dtype of `x`, on its backend."""
+    made, home = scalar(value, x.dtype), home_of(x.data)
+    return made if home is NUMPY else Tensor(allocate(made.data, home))
 
 
 def _promote(primitive: Primitive, values: Sequence[Tensor], start: int) -> list[Tensor]:

@@ -7,7 +7,6 @@ keeps its value.
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -15,8 +14,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import functional, indexing, ops
-from .arrays import copy_as, new_array
-from .backends import backend_of
+from .arrays import copy_as, dtype_of, new_array
+from .backends import DeviceArray, backend_of, find_backend, is_concrete
+from .callers import user_line
 from .config import EPOCH, STATE
 from .dtypes import DType, as_dtype, is_float
 from .entries import Entry, leaf
@@ -28,7 +28,8 @@ from .errors import (
     ShapeError,
     TraceError,
 )
-from .operators import Operators
+from .operators import Operators, Unchangeable
+from .placement import address_of, allocate, home_of, move_all, require_same_home, restored
 from .shapes import Shape
 
 # Keys that NumPy takes directly; an eager slice of an untracked tensor needs nothing else.
@@ -52,8 +53,8 @@ class Tensor(Operators):
     """
 
     __slots__ = ("data", "entry", "name", "__weakref__")
-    __array_ufunc__ = None  # so that `array * tensor` comes to the tensor
     __hash__ = object.__hash__
+    follows = False  # whether it goes to the backend of the tensors beside it: see `Unplaced`
 
     def __init__(self, data: Any, entry: Entry | None = None, name: str | None = None) -> None:
         self.data = data
@@ -116,7 +117,7 @@ class Tensor(Operators):
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a read-only NumPy array that never changes."""
         data = self.data
-        if not isinstance(data, (np.ndarray, np.generic)):
+        if not is_concrete(data):
             self._refuse_in_trace(
                 "numpy()", "return the tensor from the function and convert it there"
             )
@@ -129,8 +130,8 @@ class Tensor(Operators):
         if hasattr(data, "__array__") or hasattr(data, "__array_namespace__"):
             return
         raise TraceError(
-            f"{what} needs a number, but this tensor of shape {self.shape} is being traced by "
-            f"ct.jit and has none yet, at {user_line()}; {instead}"
+            f"{what} needs a number, but this tensor of shape {self.shape} was made inside "
+            f"{getattr(data, 'maker', 'a trace')} and has none there, at {user_line()}; {instead}"
         )
 
     def item(self) -> Any:
@@ -158,7 +159,7 @@ class Tensor(Operators):
         return self  # a value needs no copies
 
     def __reduce__(self) -> Any:
-        return (Tensor, (np.array(self.numpy()), None, self.name))
+        return (_rebuild_tensor, (np.array(self.numpy()), self.name, address_of(self.data)))
 
     def detach(self) -> Tensor:
         """The same values, not tracked."""
@@ -184,10 +185,13 @@ class Tensor(Operators):
     def __repr__(self) -> str:
         name = f", name={self.name!r}" if self.name else ""
         tracked = ", tracked" if self.tracked else ""
-        if not isinstance(self.data, (np.ndarray, np.generic)):
+        if not is_concrete(self.data):
             return f"Tensor(<traced>, shape={self.shape}, dtype={self.dtype}{name}{tracked})"
-        values = np.array2string(np.asarray(self.data), separator=", ", prefix="Tensor(")
-        return f"Tensor({values}, dtype={self.dtype}{name}{tracked})"
+        values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
+        place = ""
+        if type(self.data) is DeviceArray:
+            place = f", backend={self.backend!r}, device={self.device!r}"
+        return f"Tensor({values}, dtype={self.dtype}{place}{name}{tracked})"
 
     def _number(self, what: str) -> Any:
         self._refuse_in_trace(what, "compute with tensors, and use ct.where for a choice")
@@ -242,7 +246,7 @@ class Tensor(Operators):
         )
 
 
-class Variable(Tensor):
+class Variable(Unchangeable, Tensor):
     """A named cell that holds a tensor; the parameters and the state of models are variables.
 
     Make one with `ct.var`. Reading it in an operation reads the value that it holds then.
@@ -258,6 +262,11 @@ class Variable(Tensor):
     __slots__ = ("_array", "_held", "_requires_grad", "leaf", "parameter")
 
     def __init__(self, array: Any, name: str | None, requires_grad: bool) -> None:
+        if not hasattr(array, "dtype"):
+            raise ArgumentTypeError(
+                f"Variable: holds an array, not {type(array).__name__}; make one with "
+                "ct.var(name, data)"
+            )
         self.name = name
         self._array = array
         self._held: Tensor | None = None
@@ -342,12 +351,22 @@ class Variable(Tensor):
             STATE.trace.write(self, new)
             return
         data = new.data
-        if not isinstance(data, np.ndarray):
+        if type(data) is not np.ndarray or type(self._array) is not np.ndarray:
             new._refuse_in_trace("assign", "return the tensor from the function and assign it then")
-            backend_of(data)  # raises for what no backend owns
+            home = home_of(self._array)
+            data = require_same_home("assign", self.name or "the variable", home, new).data
         self._array = data
         self._held = self.wrap(data)
         EPOCH.bump()
+
+    def move(self, backend: str, device: Any = None) -> None:
+        """Put the values of the variable on another backend: see `Tensor.to`. What was read from
+        it before stays where it was.
+
+        >>> w = Tensor.var("w", 1.0)
+        >>> w.move("numpy")
+        """
+        move_all([self], find_backend(backend, device))
 
     def put(self, value: Tensor) -> None:
         """Eager `assign` of a fitting tensor made by `wrap`, without checks; bump the epoch
@@ -376,66 +395,44 @@ class Variable(Tensor):
 
     def __reduce__(self) -> Any:
         # A copy, or what is unpickled, is another variable, with a leaf of its own.
-        return (_rebuild, (self.numpy().copy(), self.name, self._requires_grad, self.parameter))
-
-    def _refuse_augmented(self, symbol: str) -> NoReturn:
-        name = self.name or "w"
-        raise MutationError(
-            f"{name} {symbol}= ...: a variable is changed only by assign; "
-            f"write {name}.assign({name} {symbol} ...)"
-        )
-
-    def __iadd__(self, other: Any) -> NoReturn:
-        self._refuse_augmented("+")
-
-    def __isub__(self, other: Any) -> NoReturn:
-        self._refuse_augmented("-")
-
-    def __imul__(self, other: Any) -> NoReturn:
-        self._refuse_augmented("*")
-
-    def __itruediv__(self, other: Any) -> NoReturn:
-        self._refuse_augmented("/")
-
-    def __ipow__(self, other: Any) -> NoReturn:
-        self._refuse_augmented("**")
-
-    def __imatmul__(self, other: Any) -> NoReturn:
-        self._refuse_augmented("@")
-
-    def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        name = self.name or "w"
-        raise MutationError(
-            f"{name}[{key!r}] = ...: a variable is changed only by assign; write "
-            f"{name}.assign(...) with the whole new value (shape {self.shape})"
-        )
+        parts = (self.name, self._requires_grad, self.parameter, address_of(self._array))
+        return (_rebuild, (self.numpy().copy(), *parts))
 
 
-def _rebuild(array: Any, name: str | None, requires_grad: bool, parameter: bool) -> Variable:
-    made = Variable(array, name, requires_grad)
+class Unplaced(Tensor):
+    """Raw data as a tensor of NumPy that follows the tensors beside it to their backend."""
+
+    __slots__ = ()
+    follows = True
+
+    def detach(self) -> Tensor:
+        """The same; it is never tracked."""
+        return self
+
+
+def _rebuild_tensor(array: Any, name: str | None, address: Any) -> Tensor:
+    return Tensor(restored(array, address), None, name)
+
+
+def _rebuild(
+    array: Any, name: str | None, requires_grad: bool, parameter: bool, address: Any
+) -> Variable:
+    made = Variable(restored(array, address), name, requires_grad)
     made.parameter = parameter
     return made
 
 
-def user_line() -> str:
-    """The innermost line of the caller's own code, as ``file.py:12``."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-PACKAGE = __name__.partition(".")[0] + "."
-
 # -- making tensors ---------------------------------------------------------------------------
 
 
-def _as_array(what: str, data: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    """A new array that holds `data`; a tensor keeps its dtype unless another is given."""
+def _allocated(what: str, data: Any, dtype: Any) -> Any:
+    """A new payload that holds `data`, where creation functions allocate. A tensor keeps its
+    dtype unless another is given, and stays where it is outside of `ct.backend`."""
     if not isinstance(data, Tensor):
-        return new_array(what, data, dtype)
+        return allocate(new_array(what, data, dtype))
     source = data.numpy()
-    return copy_as(what, source, source.dtype if dtype is None else as_dtype(dtype))
+    array = copy_as(what, source, source.dtype if dtype is None else as_dtype(dtype))
+    return allocate(array, home_of(data.data) if STATE.backend is None else None)
 
 
 def tensor(data: Any, dtype: Any = None) -> Tensor:
@@ -449,7 +446,7 @@ def tensor(data: Any, dtype: Any = None) -> Tensor:
     >>> tensor([[1.0, 2.0]])
     Tensor([[1., 2.]], dtype=float32)
     """
-    return Tensor(_as_array("tensor", data, dtype))
+    return Tensor(_allocated("tensor", data, dtype))
 
 
 def asarray(data: Any, dtype: Any = None) -> Tensor:
@@ -459,8 +456,8 @@ def asarray(data: Any, dtype: Any = None) -> Tensor:
     dtype('float64')
     """
     if dtype is None and not isinstance(data, Tensor):
-        dtype = np.asarray(data).dtype
-    return Tensor(_as_array("asarray", data, dtype))
+        dtype = dtype_of("asarray", data)
+    return Tensor(_allocated("asarray", data, dtype))
 
 
 def var(name: str, data: Any, dtype: Any = None, requires_grad: bool | None = None) -> Variable:
@@ -479,7 +476,7 @@ def var(name: str, data: Any, dtype: Any = None, requires_grad: bool | None = No
     """
     if not isinstance(name, str):
         raise ArgumentTypeError(f"var: the name comes first, as in ct.var('w', data), not {name!r}")
-    array = _as_array("var", data, dtype)
+    array = _allocated("var", data, dtype)
     if requires_grad is None:
         requires_grad = is_float(array.dtype)
     elif requires_grad and not is_float(array.dtype):
@@ -492,4 +489,4 @@ def lift(value: Any) -> Tensor:
     makes them."""
     if isinstance(value, Variable):
         return value.value  # so that no function hands on the variable, which changes
-    return value if isinstance(value, Tensor) else tensor(value)
+    return value if isinstance(value, Tensor) else Unplaced(new_array("tensor", value, None))

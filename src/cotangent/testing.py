@@ -21,7 +21,9 @@ from .compiler.compiled import jit
 from .dtypes import FLOATS, DType, float16, float32, float64, is_float
 from .entries import Shaped
 from .errors import Error
+from .mapping import vmap
 from .ops import PerInput, Primitive, Sample
+from .ops.batching import rule_of
 from .tensors import Tensor, asarray
 from .transforms import jvp, vjp
 from .tree import flatten
@@ -220,6 +222,31 @@ def check_compiled(record: Primitive, sample: Sample) -> None:
             _compare_compiled(record, [np.resize(x, 53) for x in inputs], sample.attrs)
 
 
+def check_batched(record: Primitive, sample: Sample) -> None:
+    """Check the batch rule against one example after another: each input mapped alone, and all
+    together."""
+    for dtype in (float32, float64):
+        inputs = _inputs(sample, dtype)
+        count = len(inputs)
+        for axes in {*(tuple(i == j for j in range(count)) for i in range(count)), (True,) * count}:
+            _compare_batched(record, inputs, axes, sample.attrs)
+
+
+def _compare_batched(record: Primitive, inputs: list[Any], mapped: Any, attrs: Any) -> None:
+    examples = [[x, x[::-1] if x.ndim else x, x] for x in inputs]
+    given = [np.stack(e) if m else e[0] for e, m in zip(examples, mapped, strict=True)]
+    in_axes = tuple(0 if m else None for m in mapped)
+    got = vmap(lambda *xs: record(*xs, **attrs), in_axes)(*map(asarray, given)).numpy()
+    expected = [
+        record(*[asarray(e[k if m else 0]) for e, m in zip(examples, mapped, strict=True)], **attrs)
+        for k in range(3)
+    ]
+    eps = float(np.finfo(got.dtype).eps) if is_float(got.dtype) else 0.0
+    tolerance = ROUNDING * eps * max(1.0, _largest(got[np.isfinite(got)]))
+    what = f"{record.name} mapped along {in_axes}, for inputs {[x.shape for x in inputs]}"
+    _compare(what, got, np.stack([x.numpy() for x in expected]), tolerance)
+
+
 def _compare_compiled(record: Primitive, inputs: list[Any], attrs: Any) -> None:
     tensors = [asarray(x) for x in inputs]
     expected = record(*tensors, **attrs).numpy()
@@ -259,6 +286,7 @@ def check_documented(record: Primitive) -> None:
         (not record.doc, "has no doc"),
         ("\n" in record.doc, "has a doc of several lines"),
         (not record.kind, "has no kind"),
+        (rule_of(record) is None, "has no batch rule"),
         (not record.samples(np.random.default_rng(0)), "has no samples"),
         (len(vjp) != len(jvp), "has VJP and JVP rules of different numbers"),
         (
@@ -276,6 +304,7 @@ def check_documented(record: Primitive) -> None:
 SAMPLE_CHECKS: dict[str, Callable[[Primitive, Sample], None]] = {
     "shape rule": check_shape_rule,
     "compiled": check_compiled,
+    "batched": check_batched,
 }
 DERIVATIVE_CHECKS: dict[str, Callable[[Primitive, Sample], None]] = {
     "jvp": check_jvp,

@@ -12,19 +12,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import ops
+from .checks import whole
 from .config import STATE
 from .dtypes import is_float
 from .entries import Entry, Shaped, leaf
 from .errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from .functional import broadcast_to
 from .gradients import Gradients, Modes, one_like, pull_back, push_forward, reach, require_scalar
-from .tape import scalar
+from .placement import allocate, home_of, require_same_home
+from .tape import scalar_like
 from .tensors import Tensor, Variable, lift
 from .tree import flatten, map_leaves, unflatten
 from .variables import holds_variables, named_variables
 
 
-def _enter(x: Any) -> Tensor:
+def enter(x: Any) -> Tensor:
     """`x` as an argument that is differentiated: a tracked tensor with an entry of its own.
 
     A tracked `x` stays linked to what it came from, by an identity on the tape (a reshape to its
@@ -42,7 +44,7 @@ def _enter(x: Any) -> Tensor:
     return Tensor(x.data, same, x.name)
 
 
-def _leave(tree: Any, own: Sequence[Entry]) -> Any:
+def leave(tree: Any, own: Sequence[Entry]) -> Any:
     """`tree` with tensors untracked where nothing but the entries in `own` is behind them."""
     inside = {entry.number for entry in own}
 
@@ -80,6 +82,8 @@ def value_and_grad(
             "of a loss that is computed already write loss.backward()"
         )
     numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    for number in numbers:
+        whole("grad", "argnums (a number, or a tuple of them)", number)
 
     @functools.wraps(f)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
@@ -99,8 +103,8 @@ def value_and_grad(
             if value.entry is not None:
                 found = pull_back([(value.entry, one_like(value))], targets, True)
         own = _own_entries(entered, places)
-        slopes = [_leave(_collect(entered[n], found), own) for n in places]
-        value, aux = _leave((value, aux), own)
+        slopes = [leave(_collect(entered[n], found), own) for n in places]
+        value, aux = leave((value, aux), own)
         gradient = tuple(slopes) if isinstance(argnums, tuple) else slopes[0]
         return ((value, aux), gradient) if has_aux else (value, gradient)
 
@@ -139,7 +143,7 @@ def _split(result: Any) -> tuple[Any, Any]:
 def _enter_argument(x: Any) -> Any:
     if not isinstance(x, Tensor) and holds_variables(x):
         return x
-    entered = _enter(x)
+    entered = enter(x)
     if entered.entry is None:
         raise GradientError(
             f"grad: the argument has dtype {entered.dtype}, which has no derivative; "
@@ -173,7 +177,7 @@ def _collect(argument: Any, found: dict[int, tuple[Entry, Tensor]]) -> Any:
 
 
 def _zeros(x: Tensor) -> Tensor:
-    return broadcast_to(scalar(0, x.dtype), x.shape)
+    return broadcast_to(scalar_like(0, x), x.shape)
 
 
 def _scalar_result(value: Any) -> Tensor:
@@ -199,7 +203,8 @@ def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], tuple[Any
     >>> [g.item() for g in pullback(1.0)]
     [5.0, 2.0]
     """
-    entered = [_enter(x) for x in xs]
+    _require_function("vjp", f)
+    entered = [enter(x) for x in xs]
     with Modes(True, deeper=1):
         raw = f(*entered)
     own = [x.entry for x in entered if x.entry is not None]
@@ -217,9 +222,14 @@ def vjp(f: Callable[..., Any], *xs: Any) -> tuple[Any, Callable[[Any], tuple[Any
                 seeds.append((out.entry, cotangent))
         with Modes(True, deeper=1):
             found = pull_back(seeds, own, True)
-        return tuple(None if x.entry is None else _leave(_collect(x, found), own) for x in entered)
+        return tuple(None if x.entry is None else leave(_collect(x, found), own) for x in entered)
 
-    return _leave(unflatten(structure, iter(outs)), own), pullback
+    return leave(unflatten(structure, iter(outs)), own), pullback
+
+
+def _require_function(what: str, f: Any) -> None:
+    if not callable(f):
+        raise ArgumentTypeError(f"{what}: the first argument is a function, not {type(f).__name__}")
 
 
 def jvp(f: Callable[..., Any], xs: Sequence[Any], ts: Sequence[Any]) -> tuple[Any, Any]:
@@ -229,9 +239,13 @@ def jvp(f: Callable[..., Any], xs: Sequence[Any], ts: Sequence[Any]) -> tuple[An
     >>> y.item(), t.item()
     (9.0, 6.0)
     """
+    _require_function("jvp", f)
+    for name, values in (("arguments", xs), ("tangents", ts)):
+        if not isinstance(values, (tuple, list)):
+            raise ArgumentTypeError(f"jvp: the {name} are a tuple, not {type(values).__name__}")
     if len(xs) != len(ts):
         raise ArgumentError(f"jvp: {len(xs)} arguments but {len(ts)} tangents; give one for each")
-    entered = [_enter(x) for x in xs]
+    entered = [enter(x) for x in xs]
     own = [x.entry for x in entered if x.entry is not None]
     with Modes(True, deeper=1):
         raw = f(*entered)
@@ -249,16 +263,20 @@ def jvp(f: Callable[..., Any], xs: Sequence[Any], ts: Sequence[Any]) -> tuple[An
     ]
     whole = [_zeros(out) if t is None else t for out, t in zip(outs, tangents, strict=True)]
     return (
-        _leave(unflatten(structure, iter(outs)), own),
-        _leave(unflatten(structure, iter(whole)), own),
+        leave(unflatten(structure, iter(outs)), own),
+        leave(unflatten(structure, iter(whole)), own),
     )
 
 
 def _like(what: str, role: str, given: Any, x: Tensor) -> Tensor:
-    """`given` as a tensor of the dtype of `x`, whose shape it must have."""
+    """`given` as a tensor of the dtype of `x`, whose shape it must have, on its backend."""
     t = lift(given)
+    home = home_of(x.data)
+    if t.follows:
+        t = Tensor(allocate(t.data, home))
     if t.shape != x.shape:
         raise ShapeError(
             f"{what}: the {role} has shape {t.shape}, but the value it belongs to has {x.shape}"
         )
+    t = require_same_home(what, f"the value of the {role}", home, t)
     return t if t.dtype == x.dtype else t.astype(x.dtype)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..config import SETTINGS, STATE
-from ..dtypes import DType, float64
+from ..dtypes import DType, float64, is_supported
 from ..errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, TraceError
 from ..shapes import Shape
 from ..tensors import Tensor, Variable
@@ -50,7 +50,7 @@ def placeholders(args: Any, kwargs: Any) -> tuple[Any, Any]:
     for leaf in leaves:
         kind = kind_of(leaf)
         if kind == "array":
-            if leaf.dtype.kind not in "biuf":
+            if not is_supported(leaf.dtype.newbyteorder("=")):
                 raise DTypeError(
                     f"ct.jit: an argument of shape {leaf.shape} holds {leaf.dtype} data; "
                     "an array holds bool, integers or floats"
@@ -110,7 +110,8 @@ def refuse_leaked(name: str, args: Any, kwargs: Any) -> None:
 def stacked(leaf: Any) -> np.ndarray[Any, Any]:
     """An argument of `loop` as an array with a leading axis."""
     if isinstance(leaf, Tensor):
-        return leaf.numpy()
+        # The second reads the payload, and says where it is if that is no NumPy array.
+        return leaf.numpy() if leaf.backend == "numpy" else np.asarray(leaf.data)
     if isinstance(leaf, np.ndarray):
         is_double = leaf.dtype.char == float64.char
         return leaf.astype(SETTINGS.default_float) if is_double else leaf

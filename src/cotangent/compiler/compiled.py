@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from ..config import EPOCH, STATE
-from ..errors import ArgumentError, ArgumentTypeError, Error, ShapeError, TraceError
+from ..errors import ArgumentError, ArgumentTypeError, CompileError, ShapeError, TraceError
 from ..gradients import Modes
 from ..tensors import Tensor, Variable
-from ..tree import LEAF, flatten, unflatten
+from ..tree import flatten, unflatten
 from ..variables import holds_variables
 from .arguments import (
     Placeholder,
@@ -26,83 +26,22 @@ from .arguments import (
     stacked,
     what_varies,
 )
+from .diagnose import diagnose
+from .entry import Entry, Traced
 from .explain import explain_step
-from .graph import Graph, Node
 from .guards import Guard, captured
 from .link import link
-from .program import Failed
-from .results import Rebuild, flat_results, rebuild
-from .simplify import simplify
+from .nans import is_on, watching_program
+from .profile import Profile, profile_program
+from .program import Failed, Program
+from .results import Rebuild, flat_results
 from .through import track_results
 from .trace import Trace, run_traced
+from .verify import CALLS, Verifying
 
 # Programs kept for one function; those used longest ago go first.
 _MOST_PROGRAMS = 64
 _RETRACES_BEFORE_WARNING = 16
-
-
-class Traced:
-    """A traced call: its graph, and how its results are put together."""
-
-    __slots__ = ("graph", "trace", "structure", "leaves", "places")
-
-    def __init__(
-        self, graph: Graph, trace: Trace, structure: Any, leaves: list[Any], places: list[int]
-    ) -> None:
-        self.graph = graph
-        self.trace = trace
-        self.structure = structure
-        self.leaves = leaves
-        self.places = places
-
-
-class Entry:
-    """A compiled signature.
-
-    Attributes:
-        program: what runs.
-        guard: what the trace depended on.
-        structure: the value of ``EPOCH.structure`` at which the guard held.
-        results: the tree of the result; its leaves are constants, and tensors at `places`.
-        single: whether the result is one tensor.
-        differentiable: whether gradients can flow through a call: it writes no variable.
-        through: the derivatives, once they were asked for.
-    """
-
-    __slots__ = (
-        "program", "guard", "structure", "results", "leaves", "places", "single", "differentiable",
-        "loose", "through",
-    )  # fmt: skip
-
-    def __init__(self, program: Any, guard: Guard, traced: Traced) -> None:
-        self.program = program
-        self.guard = guard
-        self.loose = guard.is_loose
-        self.structure = EPOCH.structure
-        self.results = traced.structure
-        self.leaves = traced.leaves
-        self.places = traced.places
-        self.single = traced.structure == LEAF and traced.places == [0]
-        self.differentiable = not traced.graph.writes
-        self.through: Any = None
-
-    def current(self) -> bool:
-        """Whether the program still is what the function means."""
-        if self.structure == EPOCH.structure:
-            return not self.loose or self.guard.loose_parts_hold()
-        if not self.guard.holds():
-            return False
-        self.structure = EPOCH.structure
-        return True
-
-    def assemble(self, arrays: Sequence[Any]) -> Any:
-        """The result of the function, with `arrays` as its tensors."""
-        if self.single:
-            return Tensor(arrays[0])
-        leaves = list(self.leaves)
-        for place, array in zip(self.places, arrays, strict=True):
-            leaves[place] = Tensor(array)
-        return rebuild(unflatten(self.results, iter(leaves)))
 
 
 class Jitted:
@@ -113,10 +52,11 @@ class Jitted:
 
     is_opaque = True  # a model keeps its compiled methods, but they are no part of it
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], verify: int = 0) -> None:
         functools.update_wrapper(self, function, updated=())
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self._function = function
+        self._verify = verify
         self._entries: dict[Any, list[Entry]] = {}
         self._traces = 0
         self._warned = False
@@ -132,9 +72,13 @@ class Jitted:
         name = f"_jitted_{self._function.__name__}"
         bound = vars(instance).get(name)
         if bound is None:
-            bound = Jitted(self._function.__get__(instance, owner))
+            bound = self.like(self._function.__get__(instance, owner))
             vars(instance)[name] = bound
         return bound
+
+    def like(self, function: Callable[..., Any]) -> Jitted:
+        """`function` compiled with the settings of this one."""
+        return Jitted(function, self._verify)
 
     def __reduce__(self) -> Any:
         # Copies and pickles refer to it by name: a copied model compiles its methods anew.
@@ -143,7 +87,7 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if STATE.trace is not None:
-            return self._function(*args, **kwargs)
+            return self._call_watched(args, kwargs) if is_on() else self._function(*args, **kwargs)
         known = None if kwargs else self._recall(args)
         if known is None:
             key, inputs = self._signature(args, kwargs)
@@ -154,7 +98,7 @@ class Jitted:
         try:
             arrays = entry.program.call(inputs)
         except Failed as failure:
-            raise self._diagnose(failure, args, kwargs, inputs) from None
+            raise self._diagnose(failure, (args, kwargs), inputs) from None
         except TypeError:
             refuse_leaked(self.__name__, args, kwargs)
             raise
@@ -162,6 +106,42 @@ class Jitted:
         if entry.differentiable and STATE.grad:
             return track_results(self, entry, args, kwargs, result)
         return result
+
+    def _call_watched(self, args: Any, kwargs: Any) -> Any:
+        """A call while `debug_nans` is on."""
+        watch, STATE.trace = STATE.trace, None
+        try:
+            known = None if kwargs else self._recall(args)
+            if known is None:
+                key, inputs = self._signature(args, kwargs)
+                entry = self._find(key, args, kwargs)
+                self._remember(args, kwargs, entry)
+            else:
+                entry, inputs = known
+            arrays = self._checked(entry, inputs, args, kwargs)
+        finally:
+            STATE.trace = watch
+        result = entry.assemble(arrays)
+        if entry.differentiable and STATE.grad:
+            return track_results(self, entry, args, kwargs, result)
+        return result
+
+    def _checked(self, entry: Entry, inputs: Sequence[Any], args: Any, kwargs: Any) -> Any:
+        """The results of a call, if no op made a NaN or an infinity of finite numbers."""
+        try:
+            return self._watching(entry, args, kwargs).call(inputs)[:-1]
+        except Failed as failure:
+            error = self._diagnose(failure, (args, kwargs), inputs, watching=True)
+        if error is not None:
+            raise error
+        return entry.program.call(inputs)
+
+    def _watching(self, entry: Entry, args: Any, kwargs: Any) -> Any:
+        """The program of `entry` that fails where a result would not be finite."""
+        if entry.watching is None:
+            traced = self._trace(*placeholders(args, kwargs))
+            entry.watching = watching_program(traced.graph, traced.trace)
+        return entry.watching
 
     def loop(self, *args: Any) -> Any:
         """Call the function on each leading slice of `args`, in native code.
@@ -189,27 +169,67 @@ class Jitted:
         first = unflatten(structure, iter(slices))
         key, _ = self._signature(first, {})
         entry = self._find(key, first, {})
+        watching = is_on()
+        program = self._watching(entry, first, {}) if watching else entry.program
         try:
-            results = entry.program.loop(arrays, times)
+            results = program.loop(arrays, times)
         except Failed as failure:
             part = [array[failure.iteration] for array in arrays]
             again = unflatten(structure, iter([Tensor(x) for x in part]))
-            error = self._diagnose(failure, again, {}, part)
+            error = self._diagnose(failure, (again, {}), part, watching)
+            if error is None:
+                return entry.assemble(entry.program.loop(arrays, times))
             error.add_note(f"in iteration {failure.iteration} of the loop; nothing was changed")
             error.message += f" (iteration {failure.iteration} of loop)"
             raise error from None
-        return entry.assemble(results)
+        return entry.assemble(results[: len(entry.places)])
 
-    def explain(self) -> str:
-        """What the last signature was compiled to: graph, kernels, FLOPs, bytes, arena, and why
-        each fusion stopped."""
+    def profile(self, *args: Any, seconds: float = 0.2) -> Profile:
+        """Time each kernel of a call, and compare it with the machine's limits.
+
+        Args:
+            args: as in a call.
+            seconds: about how long to repeat the call; at least 3 times.
+
+        Returns:
+            A `Profile`: rows with time, FLOPs and bytes of each kernel, their rates, and the
+            user's line and layer; `print` shows it as a table. Times are medians, measured
+            natively around each kernel. The limits are measured too, once: float32 multiply-adds
+            in registers, and reading memory that no cache holds, by as many threads. All
+            variables are afterwards what they were.
+
+        Raises:
+            CompileError: where functions run op by op, for want of machine code.
+            BoundsError, ...: as the call would.
+        """
+        traced = self._trace(*placeholders(args, {}))
+        program = link(traced.graph, traced.trace.variables, traced.trace.host_functions)
+        if not isinstance(program, Program):
+            raise CompileError(f"profile: {self.__name__} has no machine code here; see ct.jit")
+        inputs = self._signature(args, {})[1]
+        try:
+            return profile_program(self.__name__, traced.graph, program, inputs, seconds)
+        except Failed as failure:
+            raise self._diagnose(failure, (args, {}), inputs) from None
+
+    def explain(self, *, passes: bool = False) -> str:
+        """What the last signature was compiled to: the graph, the kernels with FLOPs and bytes, the
+        size of the arena, and why each fusion stopped.
+
+        Args:
+            passes: show what each pass made, too: the graph as it was traced and simplified, what
+                was fused, and where every value lives.
+
+        Raises:
+            ArgumentError: if the function was not called yet.
+        """
         if self._last is None:
             raise ArgumentError(
                 "explain: call the function first; it is compiled for its arguments"
             )
         args, kwargs = self._last
         traced = self._trace(*placeholders(args, kwargs))
-        return explain_step(self.__name__, simplify(traced.graph))
+        return explain_step(self.__name__, traced.graph, passes)
 
     # -- signatures -----------------------------------------------------------------------
 
@@ -289,6 +309,10 @@ class Jitted:
         used = {id(x) for x in (*trace.roots, *trace.variables)}
         guard = Guard(trace.roots, [x for x in references if id(x.value) in used])
         entry = Entry(program, guard, traced)
+        if self._verify and isinstance(program, Program):
+            entry.program = Verifying(
+                program, traced.graph, trace.host_functions, self._verify, self.__name__, entry.use
+            )
         entries = self._entries.setdefault(key, [])
         entries.insert(0, entry)
         del entries[8:]
@@ -353,57 +377,69 @@ class Jitted:
         graph = trace.finish(outputs)
         return Traced(graph, trace, structure, kept, places)
 
-    def _diagnose(self, failure: Failed, args: Any, kwargs: Any, inputs: Sequence[Any]) -> Error:
-        """Run the failing iteration op by op, to name op, layer and line."""
-        traced = self._trace(*placeholders(args, kwargs))
-        graph, trace = traced.graph, traced.trace
-        variables = [v.peek() for v in trace.variables]
-        if failure.values is not None:
-            for (number, _), value in zip(graph.writes, failure.values, strict=True):
-                variables[number] = value
-        arrays = [
-            np.asarray(x, node.dtype) for x, node in zip(inputs, graph.arguments, strict=True)
-        ]
-        hosts = [
-            np.asarray(host.value(), node.dtype)
-            for host, node in zip(trace.host_functions, graph.hosts, strict=True)
-        ]
-        reached: list[Node] = []
-        try:
-            graph.run(arrays, variables, hosts, lambda node, _: reached.append(node))
-        except Error as error:
-            error.message += f"\n  in {reached[-1].where()}"
-            return error
-        return TraceError(
-            f"ct.jit: {self.__name__} reported a bad index that running it op by op does not show"
-        )
+    def _diagnose(
+        self, failure: Failed, call: tuple[Any, Any], inputs: Sequence[Any], watching: bool = False
+    ) -> Any:
+        """The error for a call that failed; see `diagnose`."""
+        traced = self._trace(*placeholders(*call))
+        return diagnose(traced.graph, traced.trace, failure, inputs, self.__name__, watching)
 
 
-def jit(function: Callable[..., Any]) -> Jitted:
+@overload
+def jit(function: Callable[..., Any], *, verify: bool | int = False) -> Jitted:
+    """Compile a function."""
+
+
+@overload
+def jit(
+    function: None = None, *, verify: bool | int = False
+) -> Callable[[Callable[..., Any]], Jitted]:
+    """A decorator with settings."""
+
+
+def jit(function: Callable[..., Any] | None = None, *, verify: bool | int = False) -> Any:
     """Compile `function` when it is called: traced for each new signature, then run natively.
 
     Args:
         function: any function of tensors. Arrays, tensors and Python floats among its arguments
             are traced; ints, bools, strings and None are constants of the program; models,
             optimizers and variables are captured: read and written by identity. Closed-over NumPy
-            arrays and Python globals are constants of the trace.
+            arrays and Python globals are constants of the trace. Without it, a decorator.
+        verify: run the first 3 calls of each program (n of them for ``verify=n``) op by op too,
+            and raise unless results, new values of variables, and the sums, products and
+            gradients on the way agree. They may differ by ``16 eps`` of their largest magnitude
+            and 32 times what rounding errors of 2 eps in every op change; where such errors
+            change an integer or a bool, it is not compared. False: none.
 
     Returns:
-        A callable with ``loop(*stacked)`` and ``explain()``. It means the same as
-        `function`, to rounding, and gives the same bits every time.
+        A callable with ``loop(*stacked)``, ``explain()`` and ``profile(*args)``. It means the
+        same as `function`, to rounding, and gives the same bits every time.
 
     Raises:
         ArgumentTypeError: if `function` cannot be called.
+        ArgumentError: for a negative `verify`.
         TraceError: for control flow on a traced value, and for tensors kept from a trace.
+        VerificationError: by a verified call; it names the first op that differs, and no variable
+            has changed.
 
     >>> @jit
     ... def double(x):
     ...     return 2 * x
     >>> double(np.ones(2)).tolist()
     [2.0, 2.0]
+    >>> jit(lambda x: x.exp().sum(), verify=True)(np.zeros(3)).item()
+    3.0
     """
+    times = CALLS if verify is True else int(verify)
+    if times < 0:
+        raise ArgumentError(
+            f"jit: verify says how many calls are verified, and cannot be {verify}; "
+            "give True (for 3), a number, or False"
+        )
+    if function is None:
+        return functools.partial(jit, verify=verify)
     if not callable(function):
         raise ArgumentTypeError(
             f"jit: takes a function, not {type(function).__name__}; write ct.jit(f) or @ct.jit"
         )
-    return Jitted(function)
+    return Jitted(function, times)

@@ -1,26 +1,32 @@
 """Fusion: which nodes are computed together, in one loop nest.
 
 Elementwise nodes join the loops of their inputs when they run over the same elements; a
-reduction swallows the loops that produce its input. A group never contains a value that depends
-on it through another group, so the groups can be put in an order. Moves are views and cost
-nothing; a copy is made only where no strides describe the result.
+reduction swallows the loops that produce its input. Where rows are short, what reads the result
+of a row's reduction joins too: the kernel goes through the row once more, while it is in the
+first-level cache. So a softmax, a layer norm and their gradients are one group. A group never
+contains a value that depends on it through another group, so the groups can be put in an order.
+Moves are views and cost nothing; a copy is made only where no strides describe the result.
 """
 
 from __future__ import annotations
+
+import math
 
 from ..errors import CompileError
 from ..shapes import Shape, contiguous_strides
 from . import graph as g
 from .graph import Graph, Node
-from .views import View, move, same_elements, squeeze, whole
+from .views import View, move, same_elements, spread, squeeze, whole
 
 # A loop nest with more values than this spills registers more than it saves traffic.
 _MOST_NODES = 64
+# A row of so many elements, several values each, stays in the first-level cache.
+_LONGEST_ROW = 4096
 
 
 # Kinds of ops that have a kernel of their own, and those among them that read row-major inputs.
-_ALONE = {"matmul", "assemble", "gather", "ordered", "scatter"}
-_DENSE = {"gather", "ordered", "scatter"}
+_ALONE = {"matmul", "assemble", "gather", "ordered", "scatter", "triangular"}
+_DENSE = {"gather", "ordered", "scatter", "triangular"}
 
 
 class Group:
@@ -32,14 +38,18 @@ class Group:
         reduced: for each axis of the domain, whether the group's reductions run over it; None while
             there is no reduction.
         nodes: in order.
+        rows: ids of those elementwise nodes that have one value for each row, which is all that is
+            reduced into one result.
         copies: views that are copied into memory of their own under a node (see `Fusion.copy`).
         stored: the nodes whose values other kernels, outputs or writes need.
         before: bit set of the groups that must run earlier.
+        last: the place in the graph of the latest node for which it got work to do.
         why: why nothing more joined, for `explain`.
     """
 
     __slots__ = (
-        "kind", "number", "domain", "reduced", "nodes", "stored", "before", "source", "why",
+        "kind", "number", "domain", "reduced", "nodes", "rows", "stored", "before", "last",
+        "source", "why",
     )  # fmt: skip
 
     def __init__(self, kind: str, number: int, domain: Shape) -> None:
@@ -48,10 +58,22 @@ class Group:
         self.domain = domain
         self.reduced: tuple[bool, ...] | None = None
         self.nodes: list[Node] = []
+        self.rows: set[int] = set()
         self.stored: list[Node] = []
         self.before = 0
+        self.last = 0
         self.source: View | None = None
         self.why = ""
+
+    @property
+    def kept(self) -> Shape:
+        """The domain without the axes that are reduced."""
+        reduced = self.reduced or [False] * len(self.domain)
+        return tuple([n for n, r in zip(self.domain, reduced, strict=True) if not r])
+
+    def has_rows(self, node: Node) -> bool:
+        """Whether `node`, one of the group's, has one value for each row."""
+        return node.kind == "reduce" or id(node) in self.rows
 
     @property
     def bit(self) -> int:
@@ -78,7 +100,8 @@ class Fusion:
         self._group_of: dict[int, Group] = {}
         self._views: dict[int, View] = {}
         self._inlined = single_uses(graph)
-        for node in graph.nodes:
+        self._now = 0
+        for self._now, node in enumerate(graph.nodes):
             if node.role == "op" and id(node) not in self._inlined:
                 self._place(node)
         self._finish()
@@ -126,6 +149,39 @@ class Fusion:
         below = same_elements(node)
         inside = self._group_of.get(id(below)) is group and below.kind == "elementwise"
         return below if inside and squeeze(below.shape) == group.domain else None
+
+    def row_value(self, group: Group, node: Node, over: Shape) -> Node | None:
+        """The node of `group` with one value for each row that `node` is, or repeats along the
+        rows, where it is read over the shape `over`; if any."""
+        base = self._base(node)
+        if group.reduced is None or self._group_of.get(id(base)) is not group:
+            return None
+        view = self._view_of(base, node) if group.has_rows(base) else None
+        if view is None or view.offset:
+            return None
+        dense = contiguous_strides(group.kept)
+        wanted = dense
+        if squeeze(over) == group.domain:
+            rest = iter(dense)
+            wanted = tuple([0 if r else next(rest) for r in group.reduced])
+        return base if spread(view, over) == wanted else None
+
+    def is_inside(self, group: Group, node: Node, x: Node) -> bool:
+        """Whether input `x` of `node`, in `group`, is a value of the group and not in memory."""
+        over = node.inputs[0].shape if node.kind == "reduce" else node.shape
+        own = self.own_value(group, x) or self.row_value(group, x, over)
+        return own is not None
+
+    def _view_of(self, base: Node, node: Node) -> View | None:
+        """How `node`, moves of `base`, would be read if `base` were stored; None if by a copy."""
+        moves = []
+        while node is not base:
+            moves.append(node)
+            node = node.inputs[0]
+        view: View | None = whole(base)
+        for step in reversed(moves):
+            view = None if view is None else move(step, view)
+        return view
 
     # -- placing nodes --------------------------------------------------------------------
 
@@ -178,14 +234,15 @@ class Fusion:
             reduced = tuple(i in axes for i, n in enumerate(over) if n != 1)
         tree = self._tree(root)
         outside = self._outside(tree)
-        group = self._join(outside, root, domain, reduced, len(tree))
+        group = self._join(outside, root, domain, reduced, tree)
         if reduced is not None:
             group.reduced = reduced
         for node in tree:
             self._group_of[id(node)] = group
         group.nodes += tree
-        for x in outside:
-            if self.own_value(group, x) is None:
+        group.last = self._now
+        for x, shape in outside:
+            if self.own_value(group, x) is None and self.row_value(group, x, shape) is None:
                 view = self.view(x)
                 self._store(view.base)
                 group.before |= self._closure(view.base)
@@ -207,22 +264,28 @@ class Fusion:
                     stack.append((below, False))
         return order
 
-    def _outside(self, tree: list[Node]) -> list[Node]:
-        """What the nodes of a tree read that the tree does not compute."""
+    def _outside(self, tree: list[Node]) -> list[tuple[Node, Shape]]:
+        """What the nodes of a tree read that the tree does not compute, and over which shape."""
         inside = {id(node) for node in tree}
         return [
-            x for node in tree for x in node.inputs
+            (x, node.inputs[0].shape if node.kind == "reduce" else node.shape)
+            for node in tree for x in node.inputs
             if g.uniform(x) is None and id(same_elements(x)) not in inside
         ]  # fmt: skip
 
     def _join(
-        self, outside: list[Node], root: Node, domain: Shape, reduced: tuple[bool, ...] | None,
-        count: int,
+        self, outside: list[tuple[Node, Shape]], root: Node, domain: Shape,
+        reduced: tuple[bool, ...] | None, tree: list[Node],
     ) -> Group:  # fmt: skip
         """The latest group that the tree of `root` can join, or a new one."""
         why = "nothing before it runs over the same elements"
-        for group in self._candidates(outside, root, domain):
-            refusal = self._refusal(group, outside, reduced, count)
+        if root.kind == "elementwise":
+            for group in self._row_candidates(outside, domain):
+                if self._refusal(group, outside, None, len(tree)) is None:
+                    group.rows |= {id(node) for node in tree}
+                    return group
+        for group in self._candidates([x for x, _ in outside], root, domain):
+            refusal = self._refusal(group, outside, reduced, len(tree))
             if refusal is None:
                 return group
             why = refusal
@@ -236,13 +299,23 @@ class Fusion:
         same = [x for x in self.groups if x.kind == "loops" and x.domain == domain]
         if domain == ():
             return same[::-1]
-        makers = {id(self._group_of.get(id(same_elements(x)))) for x in outside}
+        makers = {id(self._group_of.get(id(self._base(x)))) for x in outside}
         found = [x for x in same if id(x) in makers]
         if not found:
             size = root.inputs[0].size if root.kind == "reduce" else root.size
             read = {id(self._base(x)) for x in outside if x.size == size}
             found = [x for x in same if read & self._reads(x, size)]
         return found[::-1]
+
+    def _row_candidates(self, outside: list[tuple[Node, Shape]], domain: Shape) -> list[Group]:
+        """Groups that compute a reduction which the tree, over `domain`, reads row by row; the
+        latest first."""
+        makers = {id(self._group_of.get(id(self._base(x)))) for x, _ in outside}
+        return [
+            x for x in reversed(self.groups)
+            if id(x) in makers and x.reduced and x.domain != domain and x.kept == domain
+            and 0 not in x.domain and _has_short_rows(x)
+        ]  # fmt: skip
 
     def _reads(self, group: Group, size: int) -> set[int]:
         return {id(self._base(x)) for node in group.nodes for x in node.inputs if x.size == size}
@@ -254,8 +327,9 @@ class Fusion:
         return node
 
     def _refusal(
-        self, group: Group, outside: list[Node], reduced: tuple[bool, ...] | None, count: int
-    ) -> str | None:
+        self, group: Group, outside: list[tuple[Node, Shape]],
+        reduced: tuple[bool, ...] | None, count: int,
+    ) -> str | None:  # fmt: skip
         """Why a tree cannot join `group`, or None if it can."""
         if group.source is not None:
             return "the group before it is a copy"
@@ -264,9 +338,13 @@ class Fusion:
         if reduced is not None and group.reduced not in (None, reduced):
             return "its reduction runs over other axes than the group's"
         before = 0
-        for x in outside:
-            if self.own_value(group, x) is None:
+        for x, over in outside:
+            if self.own_value(group, x) is not None:
+                continue
+            if self.row_value(group, x, over) is None:
                 before |= self._closure(self._base(x))
+            elif not _has_short_rows(group):
+                return "the rows that it would go through again are too long"
         if before & group.bit:
             return "it needs a value that the group before it has only when its loops are done"
         return None
@@ -284,6 +362,7 @@ class Fusion:
 
     def _new_group(self, kind: str, domain: Shape) -> Group:
         group = Group(kind, len(self.groups), domain)
+        group.last = self._now
         self.groups.append(group)
         return group
 
@@ -311,18 +390,32 @@ class Fusion:
         self.outputs = [self._own(node, taken) for node in self.graph.outputs]
         for group in self.groups:
             group.stored = [node for node in group.nodes if id(node) in self.stored]
-        done = 0
-        order: list[Group] = []
-        waiting = self.groups
-        while waiting:
-            ready = [x for x in waiting if not x.before & ~done]
-            if not ready:
-                raise CompileError(f"fusion made a cycle among {waiting}")
-            for group in ready:
+        self.groups = [x for x in in_order(self.groups) if x.stored]
+
+
+def in_order(groups: list[Group]) -> list[Group]:
+    """The groups, each after those that must run before it, and else as late as the graph has
+    their nodes: a value that is computed late takes memory late."""
+    done = 0
+    order: list[Group] = []
+    waiting = sorted(groups, key=lambda x: x.last)
+    while waiting:
+        left = []
+        for group in waiting:
+            if group.before & ~done:
+                left.append(group)
+            else:
                 done |= group.bit
-            order += ready
-            waiting = [x for x in waiting if not done & x.bit]
-        self.groups = [x for x in order if x.stored]
+                order.append(group)
+        if len(left) == len(waiting):
+            raise CompileError(f"fusion made a cycle among {waiting}")
+        waiting = left
+    return order
+
+
+def _has_short_rows(group: Group) -> bool:
+    """Whether what is reduced into one result stays in the first-level cache."""
+    return math.prod(group.domain) <= _LONGEST_ROW * math.prod(group.kept)
 
 
 def _is_read(node: Node, x: Node) -> bool:
@@ -356,7 +449,8 @@ def twin(node: Node) -> Node:
     """A second node for the same value, to hold a copy of it."""
     return Node(
         "op", node.shape, node.dtype, primitive=node.primitive, inputs=node.inputs,
-        attrs=node.attrs, source=node.source, layer=node.layer,
+        attrs=node.attrs, source=node.source, layer=node.layer, region=node.region,
+        order=node.order,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..backends import NUMPY
 from ..dtypes import DType
 from ..errors import CompileError
+from ..narrow import evaluate_narrow, is_narrow_array
 from ..ops import Primitive
 from ..shapes import Shape
 
@@ -31,17 +32,20 @@ class Node:
         shape, dtype: of the value.
         source: the user's line, as ``file.py:12``.
         layer: path of the layers around it, such as ``MLP.l1``.
+        region: nodes of different regions are not merged, though they compute the same: a
+            checkpoint computes them again to save memory. 0 for most.
+        order: when it was traced, or the node that it stands for.
     """
 
     __slots__ = (
         "role", "primitive", "inputs", "attrs", "payload", "shape", "dtype", "source", "layer",
-        "_size",
+        "region", "order", "_size",
     )  # fmt: skip
 
     def __init__(
         self, role: str, shape: Shape, dtype: DType, *, primitive: Primitive | None = None,
         inputs: tuple[Node, ...] = (), attrs: dict[str, Any] | None = None, payload: Any = None,
-        source: str = "", layer: str = "",
+        source: str = "", layer: str = "", region: int = 0, order: int = 0,
     ) -> None:  # fmt: skip
         self.role = role
         self.shape = shape
@@ -52,6 +56,8 @@ class Node:
         self.payload = payload
         self.source = source
         self.layer = layer
+        self.region = region
+        self.order = order
         size = 1
         for n in shape:
             size *= n
@@ -86,7 +92,7 @@ def apply(primitive: Primitive, inputs: Sequence[Node], attrs: dict[str, Any], l
     shape, dtype = primitive.infer(*inputs, **attrs)
     return Node(
         "op", shape, dtype, primitive=primitive, inputs=tuple(inputs), attrs=attrs,
-        source=like.source, layer=like.layer,
+        source=like.source, layer=like.layer, region=like.region, order=like.order,
     )  # fmt: skip
 
 
@@ -151,7 +157,11 @@ class Graph:
         self.hosts = tuple(hosts)
         self.outputs = tuple(outputs)
         self.writes = tuple(writes)
-        self.nodes = ordered([*self.outputs, *(node for _, node in self.writes)])
+        roots = [*self.outputs, *(node for _, node in self.writes)]
+        self.nodes = ordered(roots)
+        if any(node.region for node in self.nodes):
+            # What a checkpoint computes again must not come before what it makes room for.
+            self.nodes = ordered(roots, as_traced=True)
 
     def __str__(self) -> str:
         names = {id(node): f"%{i}" for i, node in enumerate(self.nodes)}
@@ -232,11 +242,14 @@ def evaluate(node: Node, inputs: Sequence[Any]) -> Any:
     primitive = node.primitive
     if primitive is None:
         raise CompileError(f"graph: {node!r} has no primitive to evaluate")
+    if any(map(is_narrow_array, inputs)):
+        return np.asarray(evaluate_narrow(primitive, inputs, node.attrs))
     return np.asarray(NUMPY.evaluate(primitive.eval, inputs, node.attrs))
 
 
-def ordered(roots: Sequence[Node]) -> list[Node]:
-    """Every node that `roots` need, each after its inputs. No recursion: graphs are deep."""
+def ordered(roots: Sequence[Node], as_traced: bool = False) -> list[Node]:
+    """Every node that `roots` need, each after its inputs; of the inputs, those traced first come
+    first if that is asked for. No recursion: graphs are deep."""
     done: set[int] = set()
     order: list[Node] = []
     stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(roots)]
@@ -247,5 +260,8 @@ def ordered(roots: Sequence[Node]) -> list[Node]:
         elif id(node) not in done:
             done.add(id(node))
             stack.append((node, True))
-            stack.extend((x, False) for x in reversed(node.inputs) if id(x) not in done)
+            inputs: Sequence[Node] = node.inputs
+            if as_traced:
+                inputs = sorted(inputs, key=lambda x: x.order)
+            stack.extend((x, False) for x in reversed(inputs) if id(x) not in done)
     return order

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..dtypes import as_dtype
 from ..runtime.digest import fingerprint
 from . import graph as g
 from .graph import Graph, Node
@@ -29,23 +30,25 @@ class Layout(NamedTuple):
     Attributes:
         arguments, outputs: (shape, dtype name) of each.
         hosts: dtype names of the host scalars.
-        kernels: name and slots of each. A slot is (kind, number): a word, the status, or a
-            place (see `memory.Place`).
+        kernels: name, slots, extent and grain of each. A slot is (kind, number): a word, the
+            status, or a place (see `memory.Place`).
         computing: how many kernels come before the commit.
         written: numbers of the variables that are written.
         arena: size in bytes.
         constants: for each, the number of a constant of the traced graph, or (dtype name,
             shape, shape of the bytes, bytes in hexadecimal) for one that simplification made.
+        shared: about how many nanoseconds of one thread's work can be split among several.
     """
 
     arguments: list[tuple[list[int], str]]
     outputs: list[tuple[list[int], str]]
     hosts: list[str]
-    kernels: list[tuple[str, Slots]]
+    kernels: list[tuple[str, Slots, int, int]]
     computing: int
     written: list[int]
     arena: int
     constants: list[Any]
+    shared: int
 
     def to_bytes(self) -> bytes:
         """The layout as JSON."""
@@ -64,11 +67,15 @@ def make_layout(traced: Graph, plan: Plan) -> Layout:
         [_described(node) for node in traced.arguments],
         [_described(node) for node in traced.outputs],
         [str(node.dtype) for node in traced.hosts],
-        [(kernel.name, [_slot(slot, plan) for slot in kernel.slots]) for kernel in plan.kernels],
+        [
+            (kernel.name, [_slot(slot, plan) for slot in kernel.slots], kernel.extent, kernel.grain)
+            for kernel in plan.kernels
+        ],
         plan.computing,
         list(plan.written),
         plan.arena,
         [_constant(node, known) for node in plan.constants],
+        sum(kernel.nanoseconds for kernel in plan.kernels if kernel.extent > kernel.grain),
     )
 
 
@@ -112,7 +119,7 @@ def constant_arrays(layout: Layout, traced: Graph) -> list[Any]:
             arrays.append(nodes[constant].payload)
         else:
             name, shape, inner, text = constant
-            base = np.frombuffer(bytes.fromhex(text), name).reshape(inner)
+            base = np.frombuffer(bytes.fromhex(text), as_dtype(name)).reshape(inner)
             arrays.append(np.broadcast_to(base, tuple(shape)))
     return arrays
 

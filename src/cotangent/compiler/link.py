@@ -97,7 +97,7 @@ def _make(graph: Graph, isa: str) -> Layout | None:
 
 def _take(objects: Sequence[bytes], layout: Layout) -> bool:
     """Load objects from the cache; whether all kernels of the layout are there then."""
-    needed = {_DRIVER, *(name for name, _ in layout.kernels)}
+    needed = {_DRIVER, *(name for name, *_ in layout.kernels)}
     if not needed <= _FUNCTIONS.keys():
         for image in objects:
             for name, address in loader.load(image).items():

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..dtypes import is_supported
 from ..errors import DTypeError
 from ..shapes import contiguous_strides
 from . import graph as g
 from .codegen.assemble import emit_assemble
-from .codegen.emitter import COMPUTED, Value
 from .codegen.kernel import Kernel, KernelEmitter, lanes_for
 from .codegen.loops import emit_loops
-from .codegen.matmul import Tile, emit_matmul
+from .codegen.matmul import Tiles, emit_matmul
 from .codegen.moves import emit_gather, emit_scatter, emit_transpose
 from .codegen.ordered import emit_ordered
+from .codegen.triangular import emit_triangular
 from .fuse import Fusion, Group
 from .graph import Node
 from .views import View, squeeze
@@ -69,18 +70,17 @@ _EMITTERS = {
     "ordered": emit_ordered,
     "scatter": emit_scatter,
     "transpose": emit_transpose,
+    "triangular": emit_triangular,
 }
 
 
-def plan(fusion: Fusion, tile: Tile) -> Plan:
+def plan(fusion: Fusion, tiles: Tiles) -> Plan:
     """Order the kernels of `fusion` and give every value a place."""
     commits = _commits(fusion)
     ahead = [x for x in fusion.groups if x not in commits]
     kernels: list[tuple[Kernel, Group | None]] = []
     for group in [*ahead, *commits]:
-        kernel = _emit(fusion, group, tile)
-        if kernel is not None:
-            kernels.append((kernel, group))
+        kernels += [(kernel, group) for kernel in _emit(fusion, group, tiles)]
     computing = sum(group not in commits for _, group in kernels)
     committed = {id(node) for group in commits for node in group.stored}
     pairs = [(number, node) for number, node in fusion.writes if id(node) not in committed]
@@ -95,10 +95,10 @@ def plan(fusion: Fusion, tile: Tile) -> Plan:
     )  # fmt: skip
 
 
-def _emit(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
-    """The kernel of a group; an error names the op and the user's line."""
+def _emit(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
+    """The kernels of a group; an error names the op and the user's line."""
     try:
-        return _emit_by_kind(fusion, group, tile)
+        return _emit_by_kind(fusion, group, tiles)
     except DTypeError as error:
         error.message += f"\n  in {_unsupported(group).where()}"
         raise
@@ -107,16 +107,16 @@ def _emit(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
 def _unsupported(group: Group) -> Node:
     """The first node of a group that works in a dtype for which there is no code."""
     for node in group.nodes:
-        if any(x.dtype not in COMPUTED for x in (node, *node.inputs)):
+        if any(not is_supported(x.dtype) for x in (node, *node.inputs)):
             return node
     return group.nodes[0]
 
 
-def _emit_by_kind(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
+def _emit_by_kind(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
     if group.kind == "loops":
         return emit_loops(fusion, group)
     if group.kind == "matmul":
-        return emit_matmul(fusion, group, tile)
+        return emit_matmul(fusion, group, tiles)
     return _EMITTERS[group.kind](fusion, group)
 
 
@@ -166,7 +166,7 @@ def _views_read(fusion: Fusion, group: Group) -> list[View]:
         return [group.source]
     return [
         fusion.view(x) for node in group.nodes for x in node.inputs
-        if g.uniform(x) is None and fusion.own_value(group, x) is None
+        if g.uniform(x) is None and not fusion.is_inside(group, node, x)
     ]  # fmt: skip
 
 
@@ -221,14 +221,11 @@ def _copy_kernel(fusion: Fusion, batch: list[tuple[int, Node]]) -> Kernel:
             e.store(e.load_one(source, node.dtype), target)
             continue
 
-        def part(
-            j: str, carried: list[Value], at: Any = (source, target, width, node.dtype)
-        ) -> Any:
+        def part(j: str, at: Any = (source, target, width, node.dtype)) -> None:
             there, here, step, dtype = at
             e.store(e.load(e.offset(there, j, step), dtype), e.offset(here, j, step))
-            return carried
 
-        e.vector_loop(size, [], part)
+        e.split_vectors(size)(part)
     return e.finish(0, moved)
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from ..config import EPOCH
-from ..dtypes import DType
+from ..dtypes import DType, as_dtype
 from ..errors import Error
+from ..runtime.pool import POOL
 from ..tensors import Variable
 from .graph import Graph, Node
 from .layout import STATUS, WORD, Layout
@@ -26,6 +27,9 @@ from .memory import ALIGNMENT
 
 # Inputs and results up to this size are copied; for larger ones their address is passed.
 _SMALL = 16384
+# A call wakes threads for so many nanoseconds of work that they can share, or more: five to ten
+# thousand go into waking them. In a loop they stay awake, and share whatever is split.
+_WORTH_WAKING = 200_000
 # A native loop comes back to Python about this often, for signals.
 _SECONDS_PER_TURN = 0.02
 
@@ -109,8 +113,8 @@ class Program:
     ) -> None:  # fmt: skip
         self.variables = tuple(variables)
         self.written = tuple(layout.written)
-        self.arguments = [(tuple(shape), np.dtype(name)) for shape, name in layout.arguments]
-        self.outputs = [(tuple(shape), np.dtype(name)) for shape, name in layout.outputs]
+        self.arguments = [(tuple(shape), as_dtype(name)) for shape, name in layout.arguments]
+        self.outputs = [(tuple(shape), as_dtype(name)) for shape, name in layout.outputs]
         self.arena_size = layout.arena
         self.epoch = -1
         self._host_functions = tuple(host_functions)
@@ -141,7 +145,7 @@ class Program:
         arena: list[tuple[int, int]] = []
         words: list[int] = []
         starts = []
-        for _, slots in layout.kernels:
+        for _, slots, _, _ in layout.kernels:
             starts.append(len(words))
             for kind, number in slots:
                 if kind == "arena":
@@ -151,20 +155,22 @@ class Program:
                 words.append(number if kind == WORD else 0)
         self._table = np.array([*words, 0], np.int64)
         base = address_of(self._table)
-        pairs = []
-        for (name, _), start in zip(layout.kernels, starts, strict=True):
-            pairs += [functions[name], base + 8 * start]
-        self._entries = np.array([*pairs, 0], np.int64)
+        rows: list[int] = []
+        for (name, _, extent, grain), start in zip(layout.kernels, starts, strict=True):
+            rows += [functions[name], base + 8 * start, extent, grain]
+        self._entries = np.array([*rows, 0], np.int64)
+        self._shared = layout.shared
         self._status = np.zeros(1, np.int64)
         self._arena_slots = np.array([at for at, _ in arena], np.int64)
         self._arena_offsets = np.array([offset for _, offset in arena], np.int64)
         self._places = places
         self._moves = np.zeros(2, np.int64)
         header = (address_of(self._entries), layout.computing, len(layout.kernels),
-                  address_of(self._status), 0, 0)  # fmt: skip
+                  address_of(self._status), 0, 0, 0)  # fmt: skip
         self._header = np.array(header, np.int64)
         self._header_address = address_of(self._header)
         self._run = _RUN(functions["run"])
+        self._work = functions["work"]
         self._set(STATUS, 0, address_of(self._status))
         for i, array in enumerate(self._constants):
             self._set("constant", i, address_of(array))
@@ -183,12 +189,19 @@ class Program:
                     self._set(kind, i, address_of(array))
         for i in range(len(self._host_views)):
             self._set("host", i, address_of(self._hosts) + 8 * i)
-        self._header[4:] = 0
+        self._header[4:6] = 0
         self._looping = False
 
+    def _share(self, least: int) -> None:
+        """Let the pool help with the next runs, if a run has work to share of `least` nanoseconds
+        or more."""
+        self._header[6] = POOL.address(self._work) if self._shared >= least else 0
+
     def refresh(self) -> None:
-        """Bring addresses and host scalars up to date; give what is written memory of its own."""
+        """Bring addresses, host scalars and threads up to date; give what is written memory of
+        its own."""
         ARENA.require(self.arena_size)
+        self._share(_WORTH_WAKING)
         self._table[self._arena_slots] = ARENA.base + self._arena_offsets
         held = []
         for number, variable in enumerate(self.variables):
@@ -217,6 +230,7 @@ class Program:
                 self.refresh()
             if self._looping:
                 self._point_at_own()
+                self._share(_WORTH_WAKING)
             for i in self._varying:
                 self._host_views[i][...] = self._host_functions[i].value()
             if self._plain:
@@ -264,6 +278,7 @@ class Program:
             before = [(self._held[n], self._held[n].copy()) for n in self.written]
             hosts = self._hosts_ahead(times)
             self._point_at_slices(inputs, results, hosts)
+            self._share(1)
             done = self._run_turns(times)
             if done < times:
                 raise _failed_in_loop(done, before)
@@ -293,7 +308,7 @@ class Program:
                 slots = self._places.get((kind, i), [])
                 moves += [(base + 8 * at, step) for at in slots]
         self._moves = np.array(moves or [(0, 0)], np.int64)
-        self._header[4:] = address_of(self._moves), len(moves)
+        self._header[4:6] = address_of(self._moves), len(moves)
         self._looping = True
 
     def _run_turns(self, times: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ops import (
     broadcast_to,
+    find,
     matmul,
     mul_no_nan,
     multiply,
@@ -22,8 +23,10 @@ from ..ops import (
     reshape,
     strided_slice,
 )
+from ..shapes import Shape
 from . import graph as g
 from .graph import Graph, Node
+from .widen import widen
 
 Rule = Callable[[Node], Node | None]
 RULES: list[Rule] = []
@@ -36,8 +39,8 @@ def rule(function: Rule) -> Rule:
 
 
 def simplify(graph: Graph) -> Graph:
-    """An equal graph with less in it."""
-    return _rewrite(_transpose_products(_rewrite(graph)))
+    """An equal graph with less in it, that computes nothing in narrow floats."""
+    return _stage_reductions(_rewrite(_transpose_products(_rewrite(widen(graph)))))
 
 
 def _transpose_products(graph: Graph) -> Graph:
@@ -61,6 +64,26 @@ def _transpose_products(graph: Graph) -> Graph:
             sides = [_swap(x, node) for x in reversed(product.inputs)]
             swapped[id(node)] = g.apply(matmul, sides, {}, product)
     return _replace(graph, swapped) if swapped else graph
+
+
+def _stage_reductions(graph: Graph) -> Graph:
+    """Reductions over more axes than another one over the same shape are made in two steps, of
+    which the first is over the axes of that one: so the rows that it goes through serve both."""
+    by_shape: dict[Shape, list[tuple[int, ...]]] = {}
+    for node in graph.nodes:
+        if node.kind == "reduce":
+            by_shape.setdefault(node.inputs[0].shape, []).append(node.attrs["axes"])
+    staged: dict[int, Node] = {}
+    for node in graph.nodes:
+        if node.kind != "reduce":
+            continue
+        axes = set(node.attrs["axes"])
+        fewer = [other for other in by_shape[node.inputs[0].shape] if axes > set(other)]
+        if fewer:
+            first = {"axes": max(fewer, key=len), "keepdims": True}
+            row = g.apply(find(node.op), node.inputs, first, node)
+            staged[id(node)] = g.apply(find(node.op), (row,), node.attrs, node)
+    return _rewrite(_replace(graph, staged)) if staged else graph
 
 
 def _swap(x: Node, like: Node) -> Node:
@@ -87,7 +110,8 @@ def _on(node: Node, inputs: tuple[Node, ...]) -> Node:
         return node
     return Node(
         "op", node.shape, node.dtype, primitive=node.primitive, inputs=inputs,
-        attrs=node.attrs, source=node.source, layer=node.layer,
+        attrs=node.attrs, source=node.source, layer=node.layer, region=node.region,
+        order=node.order,
     )  # fmt: skip
 
 
@@ -129,7 +153,7 @@ def _key(node: Node) -> Any:
     """What makes two nodes equal."""
     if node.role == "op":
         attrs = tuple(node.attrs.items())
-        return (id(node.primitive), tuple([id(x) for x in node.inputs]), attrs)
+        return (id(node.primitive), tuple([id(x) for x in node.inputs]), attrs, node.region)
     if node.role == g.CONSTANT:
         value = g.uniform(node)
         if value is not None:

@@ -56,7 +56,7 @@ class Through:
 
     def __init__(self, jitted: Any, entry: Any, args: Any, kwargs: Any) -> None:
         self.name = jitted.__name__
-        self._kind = type(jitted)
+        self._like = jitted.like
         self._function = jitted._function
         self._entry = entry
         self._leaves, self._structure = flatten((args, kwargs))
@@ -117,7 +117,7 @@ class Through:
         found = self._backward.get(key)
         if found is None:
             function.__name__ = f"{self.name}.backward"
-            found = self._backward[key] = self._kind(function)
+            found = self._backward[key] = self._like(function)
         return found
 
 

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..callers import PACKAGE
 from ..config import STATE
 from ..dtypes import DType
 from ..errors import BackendError, Error, TraceError
 from ..ops import Primitive
 from ..shapes import Shape
-from ..tensors import PACKAGE, Tensor, Variable
+from ..tensors import Tensor, Variable
 from ..variables import children
 from . import graph as g
 
@@ -39,6 +40,7 @@ class TracedNode(g.Node):
     """A node as the payload of a tensor; it knows the trace that it belongs to."""
 
     __slots__ = ("trace",)
+    maker = "a function compiled by ct.jit"  # for messages
     trace: Trace
 
 
@@ -65,15 +67,18 @@ class Trace:
         self._constants: dict[int, g.Node] = {}
         self._keep: list[Any] = []
         self._layers: list[tuple[Any, str]] = []
+        self._count = 0
+        self._regions: list[int] = []
+        self._region_count = 0
         self._undo: list[Callable[[], None]] = []
 
     # -- what bind and tensors call -------------------------------------------------------
 
-    def apply(self, primitive: Primitive, payloads: Sequence[Any], attrs: Any) -> g.Node:
-        """The node of an op on `payloads`: nodes of this trace, or arrays."""
-        inputs = tuple(self._node(payload) for payload in payloads)
-        shape, dtype = primitive.infer(*inputs, **attrs)
-        return self._make("op", shape, dtype, primitive=primitive, inputs=inputs, attrs=attrs)
+    def apply(self, primitive: Primitive, inputs: Sequence[Tensor], attrs: Any) -> g.Node:
+        """The node of an op on `inputs`: tensors of this trace, or concrete ones."""
+        nodes = tuple([self._node(x.data) for x in inputs])
+        shape, dtype = primitive.infer(*nodes, **attrs)
+        return self._make("op", shape, dtype, primitive=primitive, inputs=nodes, attrs=attrs)
 
     def read(self, variable: Variable) -> Tensor:
         """The value of a variable at this point of the traced function."""
@@ -153,12 +158,28 @@ class Trace:
         """The layer entered last is done."""
         self._layers.pop()
 
+    def enter_region(self) -> None:
+        """Ops from here on are computed again on purpose: they are merged with none outside."""
+        self._region_count += 1
+        self._regions.append(self._region_count)
+
+    def leave_region(self) -> None:
+        """The region entered last is done."""
+        self._regions.pop()
+
+    def join(self, parameter: Variable, cells: Sequence[Variable]) -> tuple[int, ...]:
+        """See `Scope.join`; a trace has nothing to do."""
+        return ()
+
     # -- nodes ----------------------------------------------------------------------------
 
     def _make(self, role: str, shape: Shape, dtype: DType, **rest: Any) -> g.Node:
         layer = self._layers[-1][1] if self._layers else ""
         node = TracedNode(role, shape, dtype, source=_line(), layer=layer, **rest)
         node.trace = self
+        node.order = self._count = self._count + 1
+        if self._regions and role == "op":
+            node.region = self._regions[-1]
         return node
 
     def _node(self, payload: Any) -> g.Node:

@@ -61,12 +61,26 @@ def window(view: View, shape: Shape, starts: Shape, steps: Shape) -> View:
     return View(view.base, shape, strides, view.offset + (offset if 0 not in shape else 0))
 
 
+def spread(view: View, over: Shape) -> Shape:
+    """The strides of `view` over the axes of `over`, to which it broadcasts, without those of
+    size 1."""
+    lead = len(over) - len(view.shape)
+    strides = []
+    for i, n in enumerate(over):
+        if n != 1:
+            inside = i >= lead and view.shape[i - lead] != 1
+            strides.append(view.strides[i - lead] if inside else 0)
+    return tuple(strides)
+
+
 def reshape_strides(shape: Shape, strides: Shape, wanted: Shape) -> Shape | None:
     """Strides under which the elements appear in the order of a reshape to `wanted`, if any.
 
     Axes of the old and new shape are matched in runs of equal size; within a run the old axes must
     lie densely.
     """
+    if 0 in wanted:
+        return contiguous_strides(wanted)  # nothing is read
     old = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
     out = [0] * len(wanted)
     places = [i for i, n in enumerate(wanted) if n != 1]

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ArgumentTypeError, FileError, MissingPackageError
+from ..dtypes import as_dtype
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DTypeError,
+    FileError,
+    MissingPackageError,
+)
 from ..runtime.files import replace_file
 from ..tensors import Tensor
 from ..variables import named_variables
@@ -18,13 +25,13 @@ Array = np.ndarray[Any, Any]
 def _format() -> Any:
     """The safetensors package, imported when the first file is read or written."""
     try:
-        import safetensors.numpy as found
+        import safetensors.numpy
     except ImportError:
         raise MissingPackageError(
             "ct.save and ct.load need the package safetensors; "
             "install it with: pip install safetensors"
         ) from None
-    return found
+    return safetensors
 
 
 def save(path: str | os.PathLike[str], model: Any) -> None:
@@ -43,7 +50,7 @@ def save(path: str | os.PathLike[str], model: Any) -> None:
         ArgumentError: if there is nothing to save.
     """
     arrays = _arrays(model)
-    data = _format().save(arrays, metadata={"format": "pt"})
+    data = _format().numpy.save(arrays, metadata={"format": "pt"})
     try:
         replace_file(os.fspath(path), data)
     except OSError as error:
@@ -78,7 +85,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
 
     Raises:
         FileError: if the file is missing, damaged, of another format, or holds a dtype that NumPy
-            does not have (bfloat16, float8).
+            does not have (float8).
     """
     name = os.fspath(path)
     try:
@@ -88,10 +95,25 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
         raise FileError(f"load: cannot read {name}: {error.strerror or error}") from error
     package = _format()
     try:
-        found: dict[str, Array] = package.load(data)
+        return {key: _array(part) for key, part in package.deserialize(data)}
     except Exception as error:  # the package raises classes of its own, and of its parser
         raise FileError(
             f"load: {name} cannot be read as a safetensors file ({error}); it is damaged or of "
             "another format. Files of torch.save are not read: convert them with safetensors.torch"
         ) from error
-    return found
+
+
+# The dtypes of the format, by its names.
+_NAMES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32",
+    "I32": "int32", "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16",
+    "F32": "float32", "F64": "float64",
+}  # fmt: skip
+
+
+def _array(part: dict[str, Any]) -> Array:
+    """One entry of a file as an array."""
+    if part["dtype"] not in _NAMES:
+        raise DTypeError(f"dtype {part['dtype']} is not one that a tensor holds")
+    flat = np.frombuffer(part["data"], as_dtype(_NAMES[part["dtype"]]))
+    return flat.reshape(part["shape"])

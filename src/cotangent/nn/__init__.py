@@ -61,6 +61,8 @@ from .losses import (
 from .module import Module, load_state_dict, named_parameters, parameters, state_dict
 from .norm import BatchNorm1d, LayerNorm, RMSNorm, layer_norm, rms_norm
 from .recommend import Recommendation, recommend
+from .replicas import stack, unstack
+from .watching import watch
 
 __all__ = [
     "BatchNorm1d", "Dropout", "ELU", "Embedding", "Flatten", "GELU", "Hardsigmoid", "Hardswish",
@@ -73,5 +75,5 @@ __all__ = [
     "log_sigmoid", "log_softmax", "mish", "mse_loss", "named_parameters", "nll_loss",
     "parameters", "poisson_nll_loss", "prelu", "quantile_loss", "recommend", "relu", "relu6",
     "rms_norm", "selu", "sigmoid", "silu", "smooth_l1_loss", "soft_cross_entropy_loss",
-    "softmax", "softplus", "softsign", "state_dict", "tanh",
+    "softmax", "softplus", "softsign", "stack", "state_dict", "tanh", "unstack", "watch",
 ]  # fmt: skip

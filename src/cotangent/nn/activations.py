@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import activations, functional, ops
+from ..checks import real, whole
 from ..errors import ArgumentError
 from ..tensors import Tensor, Variable, lift, var
 from . import init
@@ -84,8 +85,7 @@ class PReLU(Module):
     def __init__(
         self, num_parameters: int = 1, init_value: float = 0.25, dtype: Any = None
     ) -> None:
-        if num_parameters < 1:
-            raise ArgumentError(f"PReLU: num_parameters must be positive, got {num_parameters}")
+        num_parameters = whole("PReLU", "num_parameters", num_parameters, 1)
         slopes = init.constant((num_parameters,), init_value, dtype)
         self.weight: Variable = var("weight", slopes, dtype=dtype)
 
@@ -147,7 +147,7 @@ class Softplus(Module):
     """``log(1 + exp(beta * x)) / beta``, without overflow."""
 
     def __init__(self, beta: float = 1.0) -> None:
-        if not beta > 0:
+        if not real("Softplus", "beta", beta) > 0:
             raise ArgumentError(f"Softplus: beta must be positive, got {beta}")
         self.beta = beta
 
@@ -178,7 +178,8 @@ class Hardtanh(Module):
     """The input limited to ``[min_val, max_val]``: see `hardtanh`."""
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
-        if not min_val < max_val:
+        real("Hardtanh", "min_val", min_val)
+        if not min_val < real("Hardtanh", "max_val", max_val):
             raise ArgumentError(f"Hardtanh: needs min_val < max_val, not {min_val} and {max_val}")
         self.min_val = min_val
         self.max_val = max_val

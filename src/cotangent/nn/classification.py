@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import functional, ops
+from ..backends import is_concrete
 from ..dtypes import int64, is_float, is_integer
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..functional import as_index, is_class
@@ -85,8 +84,9 @@ def binary_cross_entropy(
     name = "binary_cross_entropy"
     p, t = pair(name, "probs", probs, "targets", targets)
     ops.require_float(name, p)
-    if isinstance(p.data, np.ndarray) and p.data.size:
-        low, high = float(p.data.min()), float(p.data.max())
+    if is_concrete(p.data) and p.size:
+        values = p.numpy()
+        low, high = float(values.min()), float(values.max())
         if low < 0.0 or high > 1.0:
             raise ArgumentError(
                 f"{name}: probs must lie in [0, 1], but run from {low:g} to {high:g} (shape "

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import ops
 from ..errors import ArgumentError, ArgumentTypeError
+from ..placement import alongside
 from ..random import DEFAULT, Generator
 from ..tensors import Tensor, lift
 from .module import Module
@@ -37,7 +38,8 @@ def dropout(
     ops.require_float("dropout", x)
     if not training or p == 0:
         return x
-    bits = (DEFAULT if generator is None else generator).bits(x.shape, 8)
+    with alongside(x):
+        bits = (DEFAULT if generator is None else generator).bits(x.shape, 8)
     # Compared as integers, so that every dtype, eager and compiled, gets the same mask.
     kept = ops.less_equal(round(p * 2**24), bits)
     return ops.where(kept, x * (1.0 / (1.0 - p)), 0.0)

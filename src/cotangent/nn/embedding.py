@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..errors import ArgumentError, ArgumentTypeError, DTypeError
+from ..checks import whole
+from ..errors import ArgumentError, DTypeError
 from ..functional import as_index, expand_dims, take
 from ..tensors import Tensor, Variable, asarray, var
 from . import init
@@ -44,10 +45,7 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         for name, size in (("num_embeddings", num_embeddings), ("embedding_dim", embedding_dim)):
-            if isinstance(size, bool) or not hasattr(size, "__index__"):
-                raise ArgumentTypeError(f"Embedding: {name} must be an integer, not {size!r}")
-            if size < 1:
-                raise ArgumentError(f"Embedding: {name} must be positive, got {size}")
+            whole("Embedding", name, size, 1)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ArgumentError(
                 f"Embedding: padding_idx {padding_idx} is not one of {num_embeddings} rows"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..checks import real
 from ..creation import full
 from ..creation import zeros as zeros_of
 from ..dtypes import default_dtype
@@ -126,7 +127,7 @@ def orthogonal(shape: Any, gain: float = 1.0, dtype: Any = None) -> Tensor:
     True
     """
     fans(shape)
-    if not math.isfinite(gain):
+    if not math.isfinite(real("orthogonal", "gain", gain)):
         raise ArgumentError(f"orthogonal: gain must be finite, got {gain}")
     sizes = as_shape("orthogonal", shape)
     rows, columns = sizes[0], math.prod(sizes[1:])

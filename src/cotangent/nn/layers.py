@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import functional, ops
-from ..errors import ArgumentError, ArgumentTypeError, BoundsError, ShapeError
+from ..checks import whole
+from ..errors import ArgumentTypeError, BoundsError, ShapeError
 from ..shapes import normalize_axis
 from ..tensors import Tensor, Variable, lift, var
 from . import init
@@ -40,10 +41,7 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None
     ) -> None:
         for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if isinstance(size, bool) or not hasattr(size, "__index__"):
-                raise ArgumentTypeError(f"Linear: {name} must be an integer, not {size!r}")
-            if size < 1:
-                raise ArgumentError(f"Linear: {name} must be positive, got {size}")
+            whole("Linear", name, size, 1)
         self.in_features = int(in_features)
         self.out_features = int(out_features)
         shape = (self.out_features, self.in_features)

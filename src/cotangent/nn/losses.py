@@ -14,6 +14,7 @@ import math
 from typing import Any
 
 from .. import functional, ops
+from ..checks import real
 from ..errors import ArgumentError
 from ..ops import lift
 from ..tensors import Tensor
@@ -164,7 +165,7 @@ def quantile_loss(
     >>> quantile_loss([1.0, 1.0], [3.0, 0.0], 0.75).item()
     0.875
     """
-    if not 0.0 < quantile < 1.0:
+    if not 0.0 < real("quantile_loss", "quantile", quantile) < 1.0:
         raise ArgumentError(f"quantile_loss: quantile must lie between 0 and 1, got {quantile}")
     pred, target = pair("quantile_loss", "pred", pred, "target", target)
     d = target - pred

@@ -15,11 +15,23 @@ from typing import Any
 
 import numpy as np
 
+from ..backends import find_backend
 from ..config import EPOCH, STATE
-from ..errors import ArgumentError, DTypeError, Error, ShapeError, UnknownKeyError
+from ..dtypes import bool_, is_float, is_integer, is_supported
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DTypeError,
+    Error,
+    ShapeError,
+    UnknownKeyError,
+)
+from ..placement import move_all
+from ..random import Generator
 from ..spelling import closest
-from ..tensors import Tensor, Variable
+from ..tensors import Tensor, Unplaced, Variable
 from ..variables import children, named_variables, walk
+from .watching import WATCHES, observed
 
 Array = np.ndarray[Any, Any]
 
@@ -58,12 +70,14 @@ class Module:
         trace = STATE.trace
         try:
             if trace is None:
-                return self.forward(*args, **kwargs)
-            trace.enter_layer(self)
-            try:
-                return self.forward(*args, **kwargs)
-            finally:
-                trace.leave_layer()
+                out = self.forward(*args, **kwargs)
+            else:
+                trace.enter_layer(self)
+                try:
+                    out = self.forward(*args, **kwargs)
+                finally:
+                    trace.leave_layer()
+            return observed(self, out) if WATCHES else out
         except Error as error:
             self._locate(error)
             raise
@@ -123,6 +137,29 @@ class Module:
     def load_state_dict(self, values: Mapping[str, Any], strict: bool = True) -> None:
         """Assign values by path: see `load_state_dict`."""
         load_state_dict(self, values, strict)
+
+    def to(self, backend: str, device: Any = None) -> Module:
+        """Move the parameters and buffers to another backend, in place, and return the module.
+
+        They stay the same variables; an optimizer's state follows at its next step. The state of
+        random generators stays where it is: single numbers of NumPy go with every backend.
+
+        Args:
+            backend: "numpy", "torch", or the name of a backend that another package brings.
+            device: as that backend names it: for "torch" "cpu" (the default), "cuda", "mps".
+
+        Raises:
+            BackendError: if there is no such backend or device, its package is missing, or it
+                lacks a dtype; then nothing has moved.
+
+        >>> Module().to("numpy")
+        Module()
+        """
+        target = find_backend(backend, device)
+        generators = [item for _, item in walk(self) if isinstance(item, Generator)]
+        stay = {v.leaf.number for g in generators for _, v in named_variables(g)}
+        move_all([v for _, v in named_variables(self) if v.leaf.number not in stay], target)
+        return self
 
     # -- text -----------------------------------------------------------------------------
 
@@ -199,6 +236,12 @@ def load_state_dict(model: Any, values: Mapping[str, Any], strict: bool = True) 
         DTypeError: if a value is of another kind than its variable, such as floats for integers.
         ArgumentError: if the paths of one shared variable bring different values.
     """
+    if not isinstance(values, Mapping):
+        raise ArgumentTypeError(
+            f"load_state_dict: takes a dict of arrays by path, not {type(values).__name__}"
+        )
+    if not isinstance(strict, bool):
+        raise ArgumentTypeError(f"load_state_dict: strict is True or False, not {strict!r}")
     targets = named_variables(model, shared=True)
     if strict:
         _check_keys(targets, values)
@@ -214,7 +257,7 @@ def load_state_dict(model: Any, values: Mapping[str, Any], strict: bool = True) 
                 "but their values differ"
             )
     for _, variable, array in new.values():
-        variable.assign(Tensor(array))
+        variable.assign(Unplaced(array))
 
 
 def _check_keys(targets: list[tuple[str, Variable]], values: Mapping[str, Any]) -> None:
@@ -250,8 +293,9 @@ def _fitting(path: str, variable: Variable, value: Any) -> Array:
             f"load_state_dict: {path!r} has shape {variable.shape} in the model but "
             f"{array.shape} in what is loaded; build the model with the same sizes"
         )
-    kinds = {"b": "b", "i": "iub", "u": "iub", "f": "fiub"}[variable.dtype.kind]
-    if array.dtype.kind not in kinds:
+    held = variable.dtype
+    whole = array.dtype == bool_ or (is_integer(held) and array.dtype.kind in "iu")
+    if not whole and not (is_float(held) and is_supported(array.dtype.newbyteorder("="))):
         raise DTypeError(
             f"load_state_dict: {path!r} holds {variable.dtype} in the model and cannot take "
             f"values of {array.dtype}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional, ops
+from ..checks import real, whole
 from ..dtypes import as_dtype, default_dtype
 from ..errors import ArgumentError, ShapeError
 from ..shapes import Shape, as_shape
@@ -223,10 +224,9 @@ class BatchNorm1d(Module):
         track_running_stats: bool = True,
         dtype: Any = None,
     ) -> None:
-        if isinstance(num_features, bool) or not num_features >= 1:
-            raise ArgumentError(f"BatchNorm1d: num_features must be positive, got {num_features}")
-        if momentum is not None and not 0.0 <= momentum <= 1.0:
-            raise ArgumentError(f"BatchNorm1d: momentum must lie in [0, 1], got {momentum}")
+        whole("BatchNorm1d", "num_features", num_features, 1)
+        if momentum is not None:
+            real("BatchNorm1d", "momentum", momentum, 0.0, 1.0)
         _check_eps("BatchNorm1d", eps)
         self.num_features = int(num_features)
         self.eps = eps

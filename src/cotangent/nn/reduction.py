@@ -44,7 +44,7 @@ def reduce(
         sample_weight: of the leading axes of `values`; multiplies values and counts.
         counts: what each value counts for in the mean, of the shape of `values`; 1 if None.
     """
-    if reduction not in ("mean", "sum", "none"):
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ArgumentError(f'{name}: reduction must be "mean", "sum" or "none", not {reduction!r}')
     if sample_weight is not None:
         weight = _fitting(name, values, sample_weight)
@@ -54,6 +54,10 @@ def reduce(
         return values
     if reduction == "sum":
         return functional.sum(values)
+    if 0 in values.shape:
+        raise ShapeError(
+            f"{name}: the batch is empty: losses of shape {values.shape} have no elements"
+        )
     if counts is None:
         return functional.mean(values)
     repeats = math.prod(values.shape) // max(math.prod(counts.shape), 1)

@@ -56,9 +56,11 @@ from .mathematics import (
     sin,
     tan,
     trunc,
+    whole_power,
 )
 from .movement import broadcast_to, permute_dims, put_rows, reshape, scatter_add, take
 from .order import argsort, cumulative_sum
+from .place import place
 from .primitive import (
     REGISTRY,
     Interpreter,
@@ -79,18 +81,19 @@ from .primitive import (
 from .random import random_bits
 from .reduce import max, sum
 from .slices import concat, put_slice, strided_slice
+from .triangular import cholesky, solve_triangular
 
 __all__ = [
     "Interpreter", "PerInput", "Primitive", "REGISTRY", "Sample", "absolute", "acos", "add",
     "argsort", "asin", "astype", "atan", "atan2", "backward", "bitwise_and", "bitwise_invert",
     "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to",
-    "ceil", "check_index", "concat", "cos", "cumulative_sum", "divide", "elementwise", "equal",
-    "erf", "exp", "expm1", "find", "floor", "floor_divide", "index_error", "install", "less",
-    "less_equal", "lift", "log", "log10", "log1p", "log2", "logaddexp", "logical_and",
-    "logical_not", "logical_or", "matmul", "max", "maximum", "minimum", "mul_no_nan",
-    "multiply", "negative", "not_equal", "pairs", "permute_dims", "pow", "put_rows",
-    "put_slice", "random_bits", "real", "reciprocal", "register", "relu", "remainder",
-    "require_float", "reshape", "round", "scatter_add", "sigmoid", "sign", "sin", "sqrt",
-    "strided_slice", "subtract", "sum", "swap_last", "take", "tan", "tanh", "trunc",
-    "unregister", "where", "wrap_index",
+    "ceil", "check_index", "cholesky", "concat", "cos", "cumulative_sum", "divide",
+    "elementwise", "equal", "erf", "exp", "expm1", "find", "floor", "floor_divide",
+    "index_error", "install", "less", "less_equal", "lift", "log", "log10", "log1p", "log2",
+    "logaddexp", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum",
+    "minimum", "mul_no_nan", "multiply", "negative", "not_equal", "pairs", "permute_dims",
+    "place", "pow", "put_rows", "put_slice", "random_bits", "real", "reciprocal", "register",
+    "relu", "remainder", "require_float", "reshape", "round", "scatter_add", "sigmoid", "sign",
+    "sin", "solve_triangular", "sqrt", "strided_slice", "subtract", "sum", "swap_last", "take",
+    "tan", "tanh", "trunc", "unregister", "where", "whole_power", "wrap_index",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ INF, NAN = np.inf, np.nan
 def saturating_cast(xp: Any, x: Any, dtype: DType) -> Any:
     """`x` as `dtype`. Floats go to integers by truncation, NaN to 0, and what does not fit to
     the nearest end of the range, where the C language leaves the result open."""
-    if not (is_float(x.dtype) and is_integer(dtype)):
+    if not ("float" in str(x.dtype) and is_integer(dtype)):
         return xp.astype(x, dtype)
     limits = np.iinfo(dtype)
     top = 2.0 ** (limits.bits - (limits.kind == "i"))
@@ -89,18 +89,23 @@ def index_error(what: str, bad: int, size: int, shape: Any) -> BoundsError:
     )
 
 
+def _first(xp: Any, index: Any, bad: Any) -> int:
+    """The first index, in row-major order, for which `bad` holds."""
+    return int(xp.reshape(index, (-1,))[xp.reshape(bad, (-1,))][0])
+
+
 def raise_out_of_range(xp: Any, index: Any, size: int, what: str) -> Any:
     """`index` itself, or `BoundsError` naming the first index outside ``[0, size)``."""
     bad = (index < 0) | (index >= size)
     if xp.any(bad):
-        raise index_error(what, int(index[bad].flat[0]), size, index.shape)
+        raise index_error(what, _first(xp, index, bad), size, index.shape)
     return index
 
 
 def _eval_wrap(xp: Any, index: Any, size: int, what: str) -> Any:
     bad = (index < -size) | (index >= size)
     if xp.any(bad):
-        number = int(index[bad].flat[0])
+        number = _first(xp, index, bad)
         raise BoundsError(
             f"{what}: index {number} is out of range; with {size} elements the indices run from "
             f"{-size} to {size - 1} (indices of shape {tuple(index.shape)})"

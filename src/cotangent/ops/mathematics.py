@@ -172,6 +172,41 @@ pow: Primitive = elementwise(
 )  # fmt: skip
 
 
+def _squarings(x: Any, n: int, multiply: Any) -> Any:
+    """x**n for n >= 1, by repeated squaring."""
+    result, base = None, x
+    while True:
+        if n & 1:
+            result = base if result is None else multiply(result, base)
+        n >>= 1
+        if not n:
+            return result
+        base = multiply(base, base)
+
+
+def _whole_slope(out: Any, x: Any, n: int) -> Any:
+    return n * (x if n == 2 else whole_power(x, n=n - 1))
+
+
+# A primitive because of its slope, which is infinite where x is: log(x)**2 behind a mask has a
+# gradient of 0 at x = 0, which a product of x with itself would turn into NaN.
+whole_power: Primitive = elementwise(
+    "whole_power", "x**n for a whole number n >= 2, by repeated squaring",
+    eval=lambda xp, x, n: _squarings(x, n, xp.multiply),
+    lower=lambda e, x, n: _squarings(x, n, e.mul),
+    takes=require_number,
+    partials=(_whole_slope,),
+    bounded=False,
+    saves=(0,),
+    samples=lambda rng: [Sample((rng.uniform(-2, 2, (2, 3)),), {"n": n}) for n in (2, 3, 4, 7)],
+    special=[
+        Sample((np.array(-2.0),), {"n": 3}, np.array(-8.0)),
+        Sample((np.array(-INF),), {"n": 2}, np.array(INF)),
+        Sample((np.array(NAN),), {"n": 2}, np.array(NAN)),
+    ],
+)  # fmt: skip
+
+
 # -- division with a remainder -----------------------------------------------------------------
 
 
@@ -222,7 +257,8 @@ floor_divide: Primitive = elementwise(
     lower=_lower_floor_divide,
     takes=require_number,
     samples=_division_samples,
-    special=_special((-7.0, 2.0, -4.0), (1.0, 0.0, INF), (NAN, 1.0, NAN), (5.0, INF, 0.0)),
+    special=_special((-7.0, 2.0, -4.0), (1.0, 0.0, INF), (NAN, 1.0, NAN), (5.0, INF, 0.0),
+                     (INF, 2.0, NAN), (INF, 0.0, INF), (-1.0, INF, -1.0)),
 )  # fmt: skip
 
 remainder: Primitive = elementwise(
@@ -258,9 +294,15 @@ def _integers(count: int) -> Rule:
 
 
 def _bits(name: str, doc: str, lower: Rule, count: int = 2) -> Primitive:
+    def unary(xp: Any, x: Any) -> Any:
+        return getattr(xp, name)(x)
+
+    def binary(xp: Any, x: Any, y: Any) -> Any:
+        return getattr(xp, name)(x, y)
+
     return elementwise(
         name, doc,
-        eval=lambda xp, *xs: getattr(xp, name)(*xs),
+        eval=binary if count == 2 else unary,
         lower=lower, takes=_require_integers, samples=_integers(count),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..dtypes import is_integer
 from ..errors import DTypeError, ShapeError
 from ..shapes import Shape, broadcast_shapes
+from . import batching
 from .convert import astype, raise_out_of_range
 from .elementwise import equal
 from .primitive import Aval, Primitive, Sample, lift, register, unbroadcast
@@ -32,6 +33,7 @@ reshape: Primitive = register(
         eval=lambda xp, x, shape: xp.reshape(x, shape),
         vjp=(lambda g, out, x, shape: reshape(g, shape=x.shape),),
         jvp=(lambda t, out, x, shape: reshape(t, shape=shape),),
+        batch=batching.reshaping,
         samples=lambda rng: [
             Sample((rng.random(a),), {"shape": b})
             for a, b in [((2, 6), (3, 4)), ((4,), (2, 1, 2)), ((), (1,)), ((0, 3), (3, 0))]
@@ -62,6 +64,7 @@ permute_dims: Primitive = register(
         eval=lambda xp, x, axes: xp.permute_dims(x, axes),
         vjp=(lambda g, out, x, axes: permute_dims(g, axes=_inverse(axes)),),
         jvp=(lambda t, out, x, axes: permute_dims(t, axes=axes),),
+        batch=batching.permuting,
         samples=lambda rng: [
             Sample((rng.random(s),), {"axes": a})
             for s, a in [((2, 3), (1, 0)), ((2, 3, 4), (2, 0, 1)), ((), ()), ((33, 17), (1, 0))]
@@ -87,6 +90,7 @@ broadcast_to: Primitive = register(
         eval=lambda xp, x, shape: xp.broadcast_to(x, shape),
         vjp=(lambda g, out, x, shape: unbroadcast(g, x.shape),),
         jvp=(lambda t, out, x, shape: broadcast_to(t, shape=shape),),
+        batch=batching.stretching,
         samples=lambda rng: [
             Sample((rng.random(a),), {"shape": b})
             for a, b in [((3,), (2, 3)), ((2, 1), (2, 3)), ((), (2, 2)), ((1, 3), (0, 3))]
@@ -123,6 +127,7 @@ take: Primitive = register(
         jvp=(lambda t, out, x, index: take(t, index), None),
         saves=(1,),
         uniform_from=None,
+        batch=batching.gathering,
         samples=lambda rng: [
             Sample((rng.random((4, 3)), np.array([3, 0, 3]))),
             Sample((rng.random((4,)), np.array([[1, 2], [0, 1]]))),
@@ -148,9 +153,8 @@ def _infer_put_rows(x: Any, values: Any, index: Any) -> Aval:
 
 def _eval_put_rows(xp: Any, x: Any, values: Any, index: Any) -> Any:
     raise_out_of_range(xp, index, x.shape[0], "put_rows")
-    out = xp.asarray(x, copy=True)
-    out[xp.reshape(index, (-1,))] = xp.reshape(values, (-1, *x.shape[1:]))
-    return out
+    rows = xp.reshape(values, (math.prod(index.shape), *x.shape[1:]))
+    return xp.put_rows(x, xp.reshape(index, (-1,)), rows)
 
 
 def _stays(x: Any, values: Any, index: Any) -> Any:
@@ -192,6 +196,7 @@ put_rows: Primitive = register(
         ),
         saves=(2,),
         uniform_from=None,
+        batch=batching.putting,
         samples=lambda rng: [
             Sample((rng.random((4, 2)), rng.random((3, 2)), np.array([1, 3, 1]))),
             Sample((rng.random((3,)), rng.random((2, 2)), np.array([[0, 1], [1, 0]]))),
@@ -217,8 +222,8 @@ def _eval_scatter_add(xp: Any, g: Any, index: Any, rows: int) -> Any:
     raise_out_of_range(xp, index, rows, "scatter_add")
     tail = g.shape[len(index.shape) :]
     out = xp.zeros((rows, *tail), dtype=g.dtype)
-    xp.add.at(out, xp.reshape(index, (-1,)), xp.reshape(g, (-1, *tail)))
-    return out
+    values = xp.reshape(g, (math.prod(index.shape), *tail))
+    return xp.add_rows(out, xp.reshape(index, (-1,)), values)
 
 
 scatter_add: Primitive = register(
@@ -232,6 +237,7 @@ scatter_add: Primitive = register(
         jvp=(lambda t, out, values, index, rows: scatter_add(t, index, rows=rows), None),
         saves=(1,),
         uniform_from=None,
+        batch=batching.scattering,
         samples=lambda rng: [
             Sample((rng.random((3, 2)), np.array([1, 3, 1])), {"rows": 4}),
             Sample((rng.random((2, 2)), np.array([[0, 1], [1, 1]])), {"rows": 2}),

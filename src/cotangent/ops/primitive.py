@@ -101,6 +101,7 @@ class Primitive:
         jvp: likewise forwards.
         saves: what `vjp` and `jvp` read: input numbers and "out". The tape keeps no more.
         lower: ``(emitter, *values, **attrs) -> value`` on vectors, for the elementwise kind.
+        batch: what the op becomes under `vmap`, for kinds that do not say so: see batching.py.
         uniform_from: inputs from this one on are promoted to one dtype; None leaves all alone.
         samples: ``(rng) -> [Sample]`` inside the domain.
         special: samples with expected values: ties, edges, infinities, NaN.
@@ -110,7 +111,7 @@ class Primitive:
 
     __slots__ = (
         "name", "doc", "kind", "infer", "eval", "vjp", "jvp", "saves", "keep",
-        "keep_out", "lower", "uniform_from", "samples", "special", "accepted",
+        "keep_out", "lower", "batch", "uniform_from", "samples", "special", "accepted",
     )  # fmt: skip
 
     def __init__(
@@ -126,6 +127,7 @@ class Primitive:
         jvp: Sequence[Rule | None] | PerInput = (),
         saves: Sequence[int | str] = (),
         lower: Rule | None = None,
+        batch: Rule | None = None,
         uniform_from: int | None = 0,
         special: Sequence[Sample] = (),
     ) -> None:
@@ -140,6 +142,7 @@ class Primitive:
         self.keep = _keep(self.vjp, self.saves)
         self.keep_out = "out" in saves
         self.lower = lower
+        self.batch = batch
         self.uniform_from = uniform_from
         self.samples = samples
         self.special = tuple(special)

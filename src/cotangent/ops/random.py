@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import int32, uint32
+from ..dtypes import int32, int64, uint32
 from ..errors import DTypeError
 from ..shapes import broadcast_shapes
 from .primitive import Aval, Primitive, Sample, register
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
+_MASK = 0xFFFFFFFF
 
 
 def threefry(
@@ -47,17 +48,30 @@ def threefry(
 
 
 def _eval_bits(xp: Any, low: Any, high: Any, draw: Any, position: Any, shift: int) -> Any:
+    """In uint32 with NumPy, which is quickest; else in int64, because PyTorch cannot add uint32.
+
+    The sums of 32-bit words are cut to their lower 32 bits, which uint32 does of itself.
+    """
+    native = getattr(xp, "adds_uint32", False)
+    kind = uint32 if native else int64
+
     def word(x: Any) -> Any:
-        return xp.asarray(x, dtype=uint32)
+        return xp.asarray(x, dtype=kind)
+
+    def add(a: Any, b: Any) -> Any:
+        return xp.add(a, word(b)) if native else xp.add(a, word(b)) & word(_MASK)
 
     def rotate(x: Any, amount: int) -> Any:
-        return (x << word(amount)) | (x >> word(32 - amount))
+        left = x << word(amount)
+        return (left if native else left & word(_MASK)) | (x >> word(32 - amount))
 
+    if not native:
+        low, high, draw, position = (xp.astype(x, kind) for x in (low, high, draw, position))
     even, odd = threefry(
-        (low, high), (draw, position >> word(1)),
-        lambda a, b: xp.add(a, word(b)), lambda a, b: xp.bitwise_xor(a, word(b)), rotate,
+        (low, high), (draw, position >> word(1)), add,
+        lambda a, b: xp.bitwise_xor(a, word(b)), rotate,
     )  # fmt: skip
-    chosen = xp.where(position & word(1) == word(0), even, odd)
+    chosen = xp.where((position & word(1)) == word(0), even, odd)
     return xp.astype(chosen >> word(shift), int32)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..shapes import Shape
+from . import batching
 from .movement import broadcast_to
 from .primitive import Aval, PerInput, Primitive, Sample, lift, register
 
@@ -23,6 +24,26 @@ def window(starts: Shape, sizes: Shape, steps: Shape) -> tuple[slice, ...]:
         stop = start + (size - 1) * step + (1 if step > 0 else -1)
         parts.append(slice(start, None if stop < 0 else stop, step) if size else slice(0, 0))
     return tuple(parts)
+
+
+def _ascending(starts: Shape, sizes: Shape, steps: Shape) -> tuple[tuple[slice, ...], Shape]:
+    """The window from its lowest element upwards, and the axes along which to reverse it.
+
+    PyTorch has no negative steps.
+    """
+    down = tuple(axis for axis, step in enumerate(steps) if step < 0)
+    if not down:
+        return window(starts, sizes, steps), ()
+    lowest = tuple(
+        start + (size - 1) * step if size and step < 0 else start
+        for start, size, step in zip(starts, sizes, steps, strict=True)
+    )
+    return window(lowest, sizes, tuple(map(abs, steps))), down
+
+
+def _eval_slice(xp: Any, x: Any, starts: Shape, sizes: Shape, steps: Shape) -> Any:
+    place, down = _ascending(starts, sizes, steps)
+    return xp.flip(x[place], axis=down) if down else x[place]
 
 
 def _check_window(name: str, shape: Shape, starts: Shape, sizes: Shape, steps: Shape) -> None:
@@ -74,13 +95,14 @@ strided_slice: Primitive = register(
         "along each axis `sizes` elements from `starts` on in `steps`, which may be negative",
         kind="movement",
         infer=_infer_slice,
-        eval=lambda xp, x, starts, sizes, steps: x[window(starts, sizes, steps)],
+        eval=_eval_slice,
         vjp=(_slice_back,),
         jvp=(
             lambda t, out, x, starts, sizes, steps: strided_slice(
                 t, starts=starts, sizes=sizes, steps=steps
             ),
         ),
+        batch=batching.slicing,
         samples=_slice_samples,
     )
 )
@@ -92,8 +114,9 @@ def _infer_put(x: Any, values: Any, starts: Shape, steps: Shape) -> Aval:
 
 
 def _eval_put(xp: Any, x: Any, values: Any, starts: Shape, steps: Shape) -> Any:
+    place, down = _ascending(starts, values.shape, steps)
     out = xp.asarray(x, copy=True)
-    out[window(starts, values.shape, steps)] = values
+    out[place] = xp.flip(values, axis=down) if down else values
     return out
 
 
@@ -131,6 +154,7 @@ put_slice: Primitive = register(
                 zeros_as(x.shape, t.dtype), t, starts=starts, steps=steps
             ),
         ),
+        batch=batching.slicing,
         samples=_put_samples,
     )
 )
@@ -185,6 +209,7 @@ concat: Primitive = register(
         eval=lambda xp, *xs, axis: xp.concat(xs, axis=axis),
         vjp=PerInput(_concat_back),
         jvp=PerInput(_concat_forward),
+        batch=batching.concatenating,
         samples=lambda rng: [
             Sample(tuple(rng.random(s) for s in shapes), {"axis": axis})
             for shapes, axis in [

@@ -7,16 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..tensors import Tensor
-from .optimizer import (
-    Hyper,
-    Optimizer,
-    State,
-    first,
-    rest_of_first,
-    rest_of_second,
-    second,
-    zeros_of,
-)
+from .hyper import first, rest_of_first, rest_of_second, second
+from .optimizer import Hyper, Optimizer, State, zeros_of
 
 
 class Adam(Optimizer):
@@ -72,7 +64,7 @@ class Adam(Optimizer):
         if self.weight_decay and not self._decoupled:
             gradient = gradient + value * hyper("weight_decay")
         if self.weight_decay and self._decoupled:
-            value = value - value * (hyper("lr") * hyper("weight_decay"))
+            value = value - value * hyper("lr") * hyper("weight_decay")
         b1, b2 = hyper("betas", first), hyper("betas", second)
         r1, r2 = hyper("betas", rest_of_first), hyper("betas", rest_of_second)
         m = state["m"] * b1 + gradient * r1

@@ -88,13 +88,13 @@ class Group:
         self.rows = {n: Row(c, cuts) for n, c in columns.items() if c[0].shape != ()}
         self.same = {n: Same(c) for n, c in columns.items() if c[0].shape == ()}
 
-    def step(self, advance: Advance, live: Live) -> None:
+    def step(self, advance: Advance, live: Live, given: dict[str, Any]) -> None:
         whole = np.concatenate([live[i][1].data.ravel() for i in self.members])
         gradient = Tensor(whole if whole.dtype == self.dtype else whole.astype(self.dtype))
         state = {name: row.join() for name, row in self.rows.items()}
         for name, same in self.same.items():
             state[name] = same.variables[0].value
-        value, new = advance(self.values.join(), gradient, state, {})
+        value, new = advance(self.values.join(), gradient, state, given)
         self.values.cut(value.data)
         for name, tensor in new.items():
             if name in self.rows:
@@ -111,15 +111,17 @@ class Plan:
     Attributes:
         variables: the parameters that it was made for.
         version: the settings that it was made for.
+        moves: tells whether a parameter has gone to another backend since.
         groups: at least two parameters each.
         rest: positions of the others.
     """
 
-    __slots__ = ("variables", "version", "groups", "rest")
+    __slots__ = ("variables", "version", "moves", "groups", "rest")
 
     def __init__(self, live: Live, cells: Callable[[Variable], Cells], version: int) -> None:
         self.variables = [v for v, _ in live]
         self.version = version
+        self.moves = EPOCH.moves
         found: dict[Any, list[int]] = {}
         self.rest: list[int] = []
         for i, variable in enumerate(self.variables):
@@ -139,14 +141,17 @@ class Plan:
         """Whether the plan is still right for these parameters."""
         if version != self.version or len(live) != len(self.variables):
             return False
+        if self.moves != EPOCH.moves:
+            return False
         return all(map(is_, [v for v, _ in live], self.variables)) and all(
             same.equal for group in self.groups for same in group.same.values()
         )
 
-    def step(self, advance: Advance, live: Live) -> Live:
-        """Update the groups; the parameters that remain are returned."""
+    def step(self, advance: Advance, live: Live, given: dict[str, Any]) -> Live:
+        """Update the groups with the settings that are given for this step; the parameters that
+        remain are returned."""
         for group in self.groups:
-            group.step(advance, live)
+            group.step(advance, live, given)
         return [live[i] for i in self.rest]
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import real, whole
 from ..config import STATE
 from ..errors import ArgumentError, ArgumentTypeError, ShapeError, TraceError
-from ..tensors import Tensor, Variable
+from ..tensors import Tensor, Unplaced, Variable
 from ..variables import named_variables
 from .wolfe import Point, strong_wolfe
 
@@ -54,12 +55,11 @@ class LBFGS:
         history: int = 10,
     ) -> None:
         for name, count in (("max_iter", max_iter), ("history", history)):
-            if isinstance(count, bool) or not hasattr(count, "__index__") or count < 1:
-                raise ArgumentError(f"LBFGS: {name} must be a positive integer, not {count!r}")
+            whole("LBFGS", name, count, 1)
         for name, limit in (
             ("tolerance_grad", tolerance_grad), ("tolerance_change", tolerance_change),
         ):  # fmt: skip
-            if not 0.0 <= limit < math.inf:
+            if not 0.0 <= real("LBFGS", name, limit) < math.inf:
                 raise ArgumentError(f"LBFGS: {name} must not be negative, got {limit}")
         self.max_iter = int(max_iter)
         self.tolerance_grad = tolerance_grad
@@ -176,7 +176,7 @@ class _Problem:
         start = 0
         for variable in self.variables:
             part = x[start : start + variable.size].reshape(variable.shape)
-            variable.assign(Tensor(part.astype(variable.dtype)))
+            variable.assign(Unplaced(part.astype(variable.dtype)))
             start += variable.size
 
     def at(self, x: Array) -> Point:

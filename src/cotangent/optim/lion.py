@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensors import Tensor
-from .optimizer import (
-    Hyper,
-    Optimizer,
-    State,
-    first,
-    rest_of_first,
-    rest_of_second,
-    second,
-    zeros_of,
-)
+from .hyper import first, rest_of_first, rest_of_second, second
+from .optimizer import Hyper, Optimizer, State, zeros_of
 
 
 class Lion(Optimizer):

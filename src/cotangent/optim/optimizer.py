@@ -16,7 +16,7 @@ import numpy as np
 from .. import ops
 from ..backends import backend_of
 from ..config import EPOCH, STATE
-from ..dtypes import DType
+from ..dtypes import DType, float32, is_float, is_narrow
 from ..errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -113,15 +113,18 @@ class Optimizer:
 
     # -- steps ----------------------------------------------------------------------------
 
-    def step(self, target: Any, gradients: Any) -> None:
+    def step(self, target: Any, gradients: Any, lr: Any = None) -> None:
         """Update one parameter, or every parameter of a model.
 
-        Frozen parameters, and those without a gradient, are skipped with their state.
+        Frozen parameters, and those without a gradient, are skipped with their state. Models that
+        are trained as one (``nn.stack``) are updated inside `ct.vmap`.
 
         Args:
             target: a variable; or a module, or any container or object that holds variables.
             gradients: for a variable its gradient, a tensor of its shape; for a model the
                 `Gradients` that ``loss.backward()`` returned.
+            lr: the learning rate of this step, a number or a 0-d tensor, in place of the
+                optimizer's; groups with a learning rate of their own keep it.
 
         Raises:
             ShapeError: if a gradient has another shape than its parameter.
@@ -133,19 +136,31 @@ class Optimizer:
             live = self._live(target, gradients)
         if STATE.trace is not None:
             STATE.trace.note(target)
+        given = {} if lr is None else {"lr": self._rate(lr)}
         if not self.groups:
-            self._update(live)
+            self._update(live, given)
             return
         for chosen, part in self._split(live):
-            chosen._update(part)
+            chosen._update(part, {} if "lr" in vars(chosen) and chosen is not self else given)
 
-    def _update(self, live: Live) -> None:
-        """Update parameters that have the settings of this object."""
+    def _rate(self, lr: Any) -> Any:
+        """A learning rate for one step: a number in range, or a 0-d tensor."""
+        if not isinstance(lr, Tensor):
+            return self._number("lr", lr)
+        if lr.shape != () or not is_float(lr.dtype):
+            raise ShapeError(
+                f"{self._name()}.step: lr must be one floating-point number, not a tensor of "
+                f"{lr.dtype} of shape {lr.shape}; inside ct.vmap map it with the models"
+            )
+        return lr.detach()
+
+    def _update(self, live: Live, given: dict[str, Any]) -> None:
+        """Update parameters that have the settings of this object, or those that are given."""
         if STATE.trace is None:
-            live = self._flat(live)
+            live = self._flat(live, given)
         else:
             STATE.trace.note(self)
-        self._each(live)
+        self._each(live, given)
 
     def _single(self, target: Variable, gradient: Any) -> Live:
         if isinstance(gradient, Gradients):
@@ -178,7 +193,7 @@ class Optimizer:
             )
         return live
 
-    def _flat(self, live: Live) -> Live:
+    def _flat(self, live: Live, given: dict[str, Any]) -> Live:
         """Update small parameters in groups, and return the others."""
         if len(live) < 2:
             return live
@@ -187,11 +202,11 @@ class Optimizer:
         if plan is None or not plan.fits(live, version):
             plan = Plan(live, self._cells, version)
             object.__setattr__(self, "_plan", plan)
-        return plan.step(self._advance, live)
+        return plan.step(self._advance, live, given)
 
-    def _each(self, live: Live) -> None:
+    def _each(self, live: Live, given: dict[str, Any]) -> None:
         """Update parameters one by one: large ones, and all of them under a trace."""
-        hypers: dict[Any, Any] = {}
+        hypers: dict[Any, Any] = dict(given)
         for variable, gradient in live:
             cells = self._cells(variable)
             state = {name: cell.value.detach() for name, cell in cells.items()}
@@ -206,10 +221,18 @@ class Optimizer:
     def _advance(
         self, value: Tensor, gradient: Tensor, state: State, hypers: dict[Any, Any]
     ) -> tuple[Tensor, State]:
-        """`advance` of tensors: op by op under a trace, else at once on the backend's arrays."""
+        """`advance` of tensors: op by op under a trace, else at once on the backend's arrays. A
+        parameter in float16 or bfloat16 is updated in float32, and the result rounded."""
+        if is_narrow(value.dtype):
+            wide, new = self._advance(
+                value.astype(float32), gradient.astype(float32), state, hypers
+            )
+            return wide.astype(value.dtype), new
         if STATE.trace is not None:
             return self.advance(ops, value, gradient, state, hypers)
         arrays = {name: tensor.data for name, tensor in state.items()}
+        if isinstance(hypers.get("lr"), Tensor):
+            hypers = hypers | {"lr": hypers["lr"].astype(value.dtype).data}
         new_value, new = backend_of(value.data).evaluate(
             self.advance, (value.data, gradient.data, arrays, hypers), {}
         )
@@ -234,6 +257,9 @@ class Optimizer:
     ) -> Any:  # fmt: skip
         """A hyperparameter for `update`: a number, or in a compiled step a scalar that the host
         evaluates anew before every call."""
+        if name == "lr" and "lr" in known:
+            rate = known["lr"]
+            return rate.astype(dtype) if isinstance(rate, Tensor) else rate
         held = getattr(self, name)
         if STATE.trace is None:
             return function(self._scheduled(held, count) if callable(held) else held)
@@ -251,16 +277,27 @@ class Optimizer:
         trace = STATE.trace
         if cell is None:
             return trace.host_scalar(lambda: function(getattr(self, name)), dtype)
-        if count.data.role != "variable":  # an update before this one, in the same function
+        if not _is_read(count):  # an update before this one, in the same function
             raise TraceError(
                 f"{self._name()}: a function compiled by ct.jit may update a parameter once if "
                 f"opt.{name} is a schedule; call opt.step once, or set opt.{name} to a number"
             )
 
         def ahead(iterations: int) -> float:
-            return function(self._scheduled(getattr(self, name), int(cell.peek()) + iterations))
+            steps = self._common(cell.peek()) + iterations
+            return function(self._scheduled(getattr(self, name), steps))
 
         return trace.host_scalar(ahead, dtype, varying=True)
+
+    def _common(self, counts: Any) -> int:
+        """The step count of a parameter; of models that are mapped, what they have in common."""
+        counts = np.asarray(counts)
+        if (counts != counts.flat[0]).any():
+            raise ArgumentError(
+                f"{self._name()}: lr is a schedule, but the models that are trained as one have "
+                "made different numbers of steps; pass step(..., lr=rates) instead"
+            )
+        return int(counts.flat[0])
 
     def _scheduled(self, schedule: Callable[[int], Any], count: Any) -> float:
         return self._number("lr", schedule(int(count)))
@@ -374,7 +411,9 @@ class Optimizer:
                     f"{', '.join(fresh)} with these settings"
                 )
             array = np.array(value, fresh[name].dtype)
-            if array.shape != fresh[name].shape:
+            # The counters of models that are trained as one have an axis for the models.
+            stacked = variable.shape[:1] if fresh[name].shape == () else fresh[name].shape
+            if array.shape not in (fresh[name].shape, stacked):
                 raise ShapeError(
                     f"{self._name()}.load_state_dict: {key!r} has shape {array.shape}, but "
                     f"{fresh[name].shape} is needed"
@@ -386,8 +425,9 @@ class Optimizer:
             object.__setattr__(known, "_plan", None)
 
     def fresh(self, variable: Variable) -> State:
-        """The state of a parameter before its first update."""
-        shaped = Tensor(np.broadcast_to(np.zeros((), variable.dtype), variable.shape))
+        """The state of a parameter before its first update; in float32 for narrow parameters."""
+        dtype = float32 if is_narrow(variable.dtype) else variable.dtype
+        shaped = Tensor(np.broadcast_to(np.zeros((), dtype), variable.shape))
         return {"step": Tensor(np.zeros((), np.int64)), **self.init(shaped)}
 
     # -- checks ---------------------------------------------------------------------------
@@ -423,34 +463,17 @@ class Optimizer:
         return f"{self._name()}({shown})"
 
 
+def _is_read(count: Tensor) -> bool:
+    """Whether a traced tensor is what a variable holds at the start, inside a map or not."""
+    data = count.data
+    while hasattr(data, "tensor"):
+        data = data.tensor.data
+    return bool(getattr(data, "role", "variable") == "variable")
+
+
 def zeros_of(like: Tensor) -> Tensor:
     """Zeros for the state of a parameter."""
     return Tensor(np.zeros(like.shape, like.dtype))
-
-
-def first(pair: Any) -> float:
-    """The first of a pair of hyperparameters, as a function for `hyper`."""
-    return float(pair[0])
-
-
-def second(pair: Any) -> float:
-    """The second of a pair of hyperparameters."""
-    return float(pair[1])
-
-
-def rest(number: Any) -> float:
-    """1 - number."""
-    return 1.0 - float(number)
-
-
-def rest_of_first(pair: Any) -> float:
-    """1 - the first of a pair."""
-    return 1.0 - float(pair[0])
-
-
-def rest_of_second(pair: Any) -> float:
-    """1 - the second of a pair."""
-    return 1.0 - float(pair[1])
 
 
 def _wrong_gradient(path: str, variable: Variable, gradient: Tensor) -> ShapeError:

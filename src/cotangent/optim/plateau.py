@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..checks import real
 from ..errors import ArgumentError, ArgumentTypeError
 from .optimizer import Optimizer
 
@@ -54,15 +55,15 @@ class ReduceLROnPlateau:
         cooldown: int = 0,
         min_lr: float = 0.0,
     ) -> None:
-        if mode not in ("min", "max"):
+        if not isinstance(mode, str) or mode not in ("min", "max"):
             raise ArgumentError(f'ReduceLROnPlateau: mode must be "min" or "max", not {mode!r}')
-        if not 0.0 < factor < 1.0:
+        if not 0.0 < real("ReduceLROnPlateau", "factor", factor) < 1.0:
             raise ArgumentError(f"ReduceLROnPlateau: factor must lie in (0, 1), not {factor}")
         for name, value in (
             ("patience", patience), ("threshold", threshold), ("cooldown", cooldown),
             ("min_lr", min_lr),
         ):  # fmt: skip
-            if not 0 <= value < math.inf:
+            if not 0 <= real("ReduceLROnPlateau", name, value) < math.inf:
                 raise ArgumentError(f"ReduceLROnPlateau: {name} must not be negative, got {value}")
         self.opt = opt
         self.sign = 1.0 if mode == "min" else -1.0
@@ -99,6 +100,10 @@ class ReduceLROnPlateau:
 
     def _holders(self) -> list[Any]:
         """The optimizer, and its groups that have a learning rate of their own."""
+        if not hasattr(self.opt, "groups"):
+            raise ArgumentTypeError(
+                f"ReduceLROnPlateau: takes an optimizer, not {type(self.opt).__name__}"
+            )
         holders = [o for o in (self.opt, *self.opt.groups) if "lr" in vars(o)]
         for holder in holders:
             if callable(holder.lr):

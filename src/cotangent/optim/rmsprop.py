@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensors import Tensor
-from .optimizer import Hyper, Optimizer, State, rest, zeros_of
+from .hyper import rest
+from .optimizer import Hyper, Optimizer, State, zeros_of
 
 
 class RMSprop(Optimizer):

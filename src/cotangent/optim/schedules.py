@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..checks import real, whole
 from ..errors import ArgumentError, ArgumentTypeError
 
 
@@ -143,10 +144,10 @@ def one_cycle(
     [0.04, 1.0, 0.0]
     """
     what = "one_cycle"
-    if not 0.0 < rise < 1.0:
+    if not 0.0 < real(what, "rise", rise) < 1.0:
         raise ArgumentError(f"{what}: rise must lie between 0 and 1, not {rise}")
     for name, factor in (("start_factor", start_factor), ("end_factor", end_factor)):
-        if not 1.0 <= factor < math.inf:
+        if not 1.0 <= real(what, name, factor) < math.inf:
             raise ArgumentError(f"{what}: {name} must be 1 or more, not {factor}")
     if _count(what, "steps", steps) < 2:
         raise ArgumentError(f"{what}: steps must be 2 or more, not {steps}")
@@ -185,6 +186,8 @@ def join(schedules: Sequence[Callable[[int], float]], milestones: Sequence[int])
     [1.0, 1.0, 0.5, 0.25, 0.125]
     """
     places = _rising("join", "milestones", milestones)
+    if not isinstance(schedules, (list, tuple)):
+        raise ArgumentTypeError(f"join: schedules must be a list of functions, not {schedules!r}")
     if len(schedules) != len(places) + 1:
         raise ArgumentError(
             f"join: {len(schedules)} schedules need {max(len(schedules) - 1, 0)} milestones "
@@ -258,11 +261,7 @@ def _rate(what: str, name: str, value: Any) -> float:
 
 
 def _count(what: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentTypeError(f"{what}: {name} must be an integer, not {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{what}: {name} must be positive, got {value}")
-    return int(value)
+    return whole(what, name, value, 1)
 
 
 def _rising(what: str, name: str, values: Any) -> tuple[int, ...]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..config import STATE
-from ..errors import ArgumentTypeError
+from ..config import EPOCH, STATE
+from ..errors import ArgumentError, ArgumentTypeError
+from ..placement import allocate, home_of
 from ..tensors import Tensor, Variable
 from ..variables import Watch, holds_variables
 
@@ -25,11 +26,15 @@ class Record:
         reference: weak reference to the parameter.
         cells: the variables that hold the state, by name.
         version: which settings the names were made for.
+        moves: tells whether the parameter may have gone to another backend since.
+        sizes: how many models the parameter is of, where it is mapped: see `Scope.join`.
     """
 
-    __slots__ = ("reference", "cells", "version")
+    __slots__ = ("reference", "cells", "version", "moves", "sizes")
 
-    def __init__(self, reference: Any, cells: Cells, version: int) -> None:
+    def __init__(self, reference: Any, cells: Cells, version: int, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
+        self.moves = EPOCH.moves
         self.reference = reference
         self.cells = cells
         self.version = version
@@ -104,27 +109,36 @@ class Memory:
 
         New state is concrete also under a trace, and taken away again if the trace fails.
         """
-        number = variable.leaf.number
+        number, evaluator = variable.leaf.number, STATE.trace
+        sizes = () if evaluator is None else evaluator.join(variable, ())
         record = self._records.get(number)
+        if record is not None and record.sizes != sizes:
+            raise _mapped_before(variable, record.sizes, sizes)
+        if record is not None and record.moves != EPOCH.moves:
+            _follow(variable, record.cells)
+            record.moves = EPOCH.moves
         if record is not None and record.version == self.version:
-            return record.cells
-        before = {} if record is None else record.cells
-        missing = {n: t for n, t in fresh(variable).items() if n not in before}
-        cells = before | {n: _cell(variable, n, t) for n, t in missing.items()}
-        self._enter(number, variable, cells)
-        if STATE.trace is not None:
-            STATE.trace.on_failure(lambda: self._restore(number, record))
+            cells = record.cells
+        else:
+            before = {} if record is None else record.cells
+            missing = {n: t for n, t in fresh(variable).items() if n not in before}
+            cells = before | {n: _cell(variable, n, t, sizes) for n, t in missing.items()}
+            self._enter(number, variable, cells, sizes)
+            if evaluator is not None:
+                evaluator.on_failure(lambda: self._restore(number, record))
+        if evaluator is not None:
+            evaluator.join(variable, tuple(cells.values()))
         return cells
 
     def replace(self, variable: Variable, state: dict[str, Tensor]) -> None:
         """Put another state in the place of the present one."""
-        cells = {name: _cell(variable, name, tensor) for name, tensor in state.items()}
-        self._enter(variable.leaf.number, variable, cells)
+        cells = {name: _cell(variable, name, tensor, ()) for name, tensor in state.items()}
+        self._enter(variable.leaf.number, variable, cells, state["step"].shape)
 
-    def _enter(self, number: int, variable: Variable, cells: Cells) -> None:
+    def _enter(self, number: int, variable: Variable, cells: Cells, sizes: tuple[int, ...]) -> None:
         records = self._records
         reference = weakref.ref(variable, lambda _: records.pop(number, None))
-        records[number] = Record(reference, cells, self.version)
+        records[number] = Record(reference, cells, self.version, sizes)
 
     def _restore(self, number: int, record: Record | None) -> None:
         if record is None:
@@ -133,5 +147,27 @@ class Memory:
             self._records[number] = record
 
 
-def _cell(variable: Variable, name: str, tensor: Tensor) -> Variable:
-    return Variable(np.array(tensor.data), f"{variable.name or 'parameter'}.{name}", False)
+def _cell(variable: Variable, name: str, tensor: Tensor, sizes: tuple[int, ...]) -> Variable:
+    whole = np.array(np.broadcast_to(tensor.numpy(), (*sizes, *tensor.shape)))
+    array = allocate(whole, home_of(variable.peek()))
+    return Variable(array, f"{variable.name or 'parameter'}.{name}", False)
+
+
+def _follow(variable: Variable, cells: Cells) -> None:
+    """Bring the state of a parameter to where the parameter is."""
+    home = home_of(variable.peek())
+    for cell in cells.values():
+        if home_of(cell.peek()) is not home:
+            cell.move(home.name, home.device)
+
+
+def _mapped_before(
+    variable: Variable, before: tuple[int, ...], now: tuple[int, ...]
+) -> ArgumentError:
+    def said(sizes: tuple[int, ...]) -> str:
+        return f"for {sizes[-1]} models inside ct.vmap" if sizes else "outside of ct.vmap"
+
+    return ArgumentError(
+        f"step: the state of {variable.name or 'the parameter'} was made {said(before)}, and now "
+        f"it is to be used {said(now)}; use another optimizer, or always step in the same way"
+    )

@@ -131,11 +131,18 @@ class _CodeMemory:
         finally:
             os.close(file)
         self._keep += [self._chunk, runnable]
-        self._base = _address_of(runnable)
+        # A thread may be in there while the interpreter ends and clears its modules.
+        keep_for_ever(runnable)
+        self._base = address_of_region(runnable)
 
 
-def _address_of(region: mmap.mmap) -> int:
-    """The address of a read-only mapping, which ctypes takes no pointer to by itself."""
+def keep_for_ever(region: mmap.mmap) -> None:
+    """Let a mapping live as long as the process."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(region))
+
+
+def address_of_region(region: mmap.mmap) -> int:
+    """The address of a mapping; ctypes by itself takes no pointer to one that is read-only."""
     view = ctypes.py_object(region)
     buffer = (ctypes.c_ssize_t * 16)()
     get, release = ctypes.pythonapi.PyObject_GetBuffer, ctypes.pythonapi.PyBuffer_Release

@@ -6,7 +6,6 @@ throughout (padding, zeros) is not read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...dtypes import DType
@@ -16,8 +15,9 @@ from .. import graph as g
 from ..fuse import Fusion, Group
 from ..graph import Node
 from ..views import View, whole, window
+from .chunks import axis_to_split, is_many
 from .emitter import Value
-from .kernel import Kernel, KernelEmitter, lanes_for
+from .kernel import Kernel, KernelEmitter, lanes_for, without_values
 
 
 class _Axis(NamedTuple):
@@ -39,19 +39,28 @@ def _target_of(node: Node, index: int) -> View:
     return window(place, x.shape, node.attrs["starts"], node.attrs["steps"])
 
 
-def emit_assemble(fusion: Fusion, group: Group) -> Kernel | None:
-    """The kernel of a result in pieces; None if it has no elements."""
+def emit_assemble(fusion: Fusion, group: Group) -> list[Kernel]:
+    """The kernels of a result in pieces: one, or one a piece if that is worth splitting; none if
+    it has no elements."""
     node = group.nodes[0]
+    places = [index for index, x in enumerate(node.inputs) if x.size]
     if node.size == 0:
-        return None
-    e = KernelEmitter(lanes_for([node.dtype]))
-    for index, x in enumerate(node.inputs):
-        if x.size:
-            _piece(e, fusion, node, index)
-    return e.finish(0, 2 * node.size * node.dtype.itemsize)
+        return []
+    lanes, width = lanes_for([node.dtype]), node.dtype.itemsize
+    kernels = []
+    if is_many(node.size):
+        for index in places:
+            e = KernelEmitter(lanes)
+            _piece(e, fusion, node, index, True)
+            kernels.append(e.finish(0, 2 * node.inputs[index].size * width))
+        return kernels
+    e = KernelEmitter(lanes)
+    for index in places:
+        _piece(e, fusion, node, index, False)
+    return [e.finish(0, 2 * node.size * width)]
 
 
-def _piece(e: KernelEmitter, fusion: Fusion, node: Node, index: int) -> None:
+def _piece(e: KernelEmitter, fusion: Fusion, node: Node, index: int, is_split: bool) -> None:
     """Copy one input to its place."""
     x, place = node.inputs[index], _target_of(node, index)
     number = g.uniform(x)
@@ -59,10 +68,14 @@ def _piece(e: KernelEmitter, fusion: Fusion, node: Node, index: int) -> None:
     if number is None:
         view = fusion.view(x)
         axes = _axes(view, place)
-        _nest(e, axes, e.address(view.base, view.offset), target, x.dtype, None)
+        source, filling = e.address(view.base, view.offset), None
     else:
         axes = _axes(View(x, x.shape, (0,) * len(x.shape)), place)
-        _nest(e, axes, "", target, x.dtype, e.literal(number, x.dtype))
+        source, filling = "", e.literal(number, x.dtype)
+    split = -1
+    if is_split:
+        split = axis_to_split([axis.size for axis in axes[:-1]] + [axes[-1].size // e.lanes])
+    _nest(e, axes, source, target, x.dtype, filling, split)
 
 
 def _axes(view: View, place: View) -> list[_Axis]:
@@ -85,18 +98,17 @@ def _axes(view: View, place: View) -> list[_Axis]:
 
 def _nest(
     e: KernelEmitter, axes: list[_Axis], source: str, target: str, dtype: DType,
-    filling: Value | None,
+    filling: Value | None, split: int,
 ) -> None:  # fmt: skip
-    """Loops over `axes`; the last one by vectors."""
+    """Loops over `axes`; the last one by vectors; number `split` for the steps to be done now."""
     first, width = axes[0], dtype.itemsize
 
-    def outer(i: str, carried: list[Value]) -> Sequence[Value]:
+    def outer(i: str) -> None:
         there = source if filling is not None else e.offset(source, i, e.integer(first.source))
         here = e.offset(target, i, e.integer(first.target))
-        _nest(e, axes[1:], there, here, dtype, filling)
-        return carried
+        _nest(e, axes[1:], there, here, dtype, filling, split - 1)
 
-    def inner(j: str, carried: list[Value]) -> Sequence[Value]:
+    def inner(j: str) -> None:
         value = filling
         if value is None:
             at = e.offset(source, j, e.integer(first.source)) if first.source else source
@@ -106,9 +118,13 @@ def _nest(
             e.store(value, here)
         else:
             e.store_strided(value, here, e.integer(first.target))
-        return carried
 
-    if len(axes) > 1:
-        e.loop(e.integer(first.size), 1, [], outer)
+    if len(axes) == 1:
+        if split == 0:
+            e.split_vectors(first.size)(inner)
+        else:
+            e.vector_loop(first.size, [], without_values(inner))
+    elif split == 0:
+        e.split_loop(first.size, outer)
     else:
-        e.vector_loop(first.size, [], inner)
+        e.loop(e.integer(first.size), 1, [], without_values(outer))

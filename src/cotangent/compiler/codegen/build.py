@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import ArgumentError, CompileError, MissingPackageError
 from ...runtime.digest import fingerprint
 from ...runtime.loader import is_supported, undefined_symbols
-from .matmul import Tile
+from .matmul import Tile, Tiles
 
 # LLVM's globals are guarded by one lock inside llvmlite. A fork while another thread holds it would
 # leave the child waiting for ever, so forking waits for this one, which is held around all use.
@@ -27,7 +27,12 @@ TARGETS = {
     "avx2": (_X86, "x86-64-v3", ""),
     "aarch64": ("aarch64-unknown-linux-gnu", "generic", "+neon"),
 }
-TILES = {"avx512": Tile(6, 4), "avx2": Tile(6, 1), "aarch64": Tile(6, 1)}
+# An accumulator for each row and vector of the tile has to stay in a register.
+TILES = {
+    "avx512": Tiles(Tile(6, 4), Tile(14, 2)),
+    "avx2": Tiles(Tile(6, 1), Tile(6, 1)),
+    "aarch64": Tiles(Tile(6, 1), Tile(6, 1)),
+}
 
 
 @functools.cache

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ...dtypes import DType, bool_, float32, float64
+from ...dtypes import DType, bool_, float32, float64, is_narrow
 from ...errors import DTypeError
-from . import functions, powers, trigonometry
+from . import functions, narrow, powers, trigonometry
 
 _ELEMENTS: dict[DType, str] = {
     bool_: "i1",
@@ -25,8 +25,6 @@ _ELEMENTS: dict[DType, str] = {
     **{np.dtype(f"{sign}int{bits}"): f"i{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 _FUNCTIONS = powers.FUNCTIONS | trigonometry.FUNCTIONS
-# The dtypes that compiled code computes in.
-COMPUTED = frozenset(_ELEMENTS)
 _SUFFIXES = {"float": "f32", "double": "f64"}
 _DOUBLE, _QUAD = struct.Struct("<d"), struct.Struct("<Q")
 
@@ -57,6 +55,8 @@ def element_text(value: Any, dtype: DType) -> str:
     >>> element_text(1, np.dtype("float32")), element_text(255, np.dtype("int8"))
     ('0x3FF0000000000000', '-1')
     """
+    if is_narrow(dtype):
+        return str(np.asarray(value, dtype).view("int16").item())
     if dtype.kind == "f":
         # LLVM writes a float by the bits of the double that equals it. Past the largest
         # float, a constant is infinite.
@@ -121,12 +121,7 @@ class Emitter:
         """
         found = self._types.get(dtype.char)
         if found is None:
-            if dtype not in _ELEMENTS:
-                raise DTypeError(
-                    f"compiled code does not compute in {dtype}; "
-                    "convert with .astype(ct.float32) first, and back at the end"
-                )
-            element = _ELEMENTS[dtype]
+            element = _element(dtype)
             found = element if self.lanes == 1 else f"<{self.lanes} x {element}>"
             self._types[dtype.char] = found
         return found
@@ -138,7 +133,7 @@ class Emitter:
         text = (_number_text if cached else element_text)(value, dtype)
         if self.lanes > 1:
             self.type_of(dtype)
-            text = f"splat ({_ELEMENTS[dtype]} {text})"
+            text = f"splat ({_element(dtype)} {text})"
         return Value(text, dtype, self.lanes)
 
     def zero(self, like: Value) -> Value:
@@ -173,7 +168,7 @@ class Emitter:
         return function
 
     def _suffix(self, dtype: DType) -> str:
-        element = _ELEMENTS[dtype]
+        element = _element(dtype)
         scalar = _SUFFIXES.get(element, element)
         return scalar if self.lanes == 1 else f"v{self.lanes}{scalar}"
 
@@ -349,8 +344,12 @@ class Emitter:
         narrower ones keep the low bits; to bool is "not 0"; a bool is 0 or 1."""
         if x.dtype == dtype:
             return x
+        if is_narrow(x.dtype):
+            return self.cast(narrow.widen(self, x), dtype)
         if dtype == bool_:
             return self.ne(x, self.zero(x))
+        if is_narrow(dtype):
+            return narrow.narrow(self, x, dtype)
         if x.dtype.kind == "f" and dtype.kind in "iu":
             name = "fptosi.sat" if dtype.kind == "i" else "fptoui.sat"
             return self.intrinsic(name, dtype, x)
@@ -408,8 +407,22 @@ class Emitter:
         return found
 
 
+def _element(dtype: DType) -> str:
+    """The LLVM type of an element. Of a narrow float it is the bits: all that compiled code does
+    with one is to move it, and to convert it."""
+    if is_narrow(dtype):
+        return "i16"
+    if dtype not in _ELEMENTS:
+        raise DTypeError(
+            f"compiled code does not compute in {dtype}; "
+            "convert with .astype(ct.float32) first, and back at the end"
+        )
+    return _ELEMENTS[dtype]
+
+
 def _conversion(source: DType, target: DType) -> str:
-    """The LLVM instruction from `source` to another dtype, floats to integers excepted."""
+    """The LLVM instruction from `source` to another dtype, but not floats to integers, and no
+    narrow floats."""
     if source.kind == "f":
         return "fpext" if target.itemsize > source.itemsize else "fptrunc"
     if target.kind == "f":

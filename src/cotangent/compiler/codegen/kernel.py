@@ -1,8 +1,10 @@
 """Kernels: an emitter with arguments, loops, and masked loads and stores.
 
-A kernel is a function ``void kernel(ptr args)``. `args` is a row of 8-byte slots: addresses,
-sizes, strides and literals, loaded on entry. So one text serves every shape of the same
-structure, and a program is a table of kernels with their slots.
+A kernel is a function ``void kernel(ptr args, i64 first, i64 last)``. `args` is a row of 8-byte
+slots: addresses, sizes, strides and literals, loaded on entry. So one text serves every shape of
+the same structure, and a program is a table of kernels with their slots. Where the work is split
+(`KernelEmitter.split`), the kernel does the units from `first` to before `last`; any cut gives the
+same bits.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ...dtypes import DType, bool_, int32, int64, uint8
+from ...dtypes import DType, bool_, int32, int64, is_narrow, uint8
 from ...runtime.digest import fingerprint
 from ..graph import Node
+from .chunks import NANOSECONDS_PER_BYTE, grain_for
 from .emitter import Emitter, Value
 
 NAME = "kernel"
@@ -38,6 +41,10 @@ class Kernel(NamedTuple):
     Attributes:
         checks: whether it may report a bad index.
         flops, bytes: what one run computes and moves, for `explain`.
+        extent: into how many units the work can be split; 1 if it cannot.
+        grain: how many of them a chunk has, which one thread does; the extent if that is all. It
+            depends on shapes and dtypes only.
+        nanoseconds: about how long one thread takes.
     """
 
     name: str
@@ -46,6 +53,9 @@ class Kernel(NamedTuple):
     checks: bool
     flops: int
     bytes: int
+    extent: int
+    grain: int
+    nanoseconds: int
 
 
 class KernelEmitter(Emitter):
@@ -63,6 +73,7 @@ class KernelEmitter(Emitter):
         self._names: list[str] = []
         self._entry: list[str] = []
         self._block = "entry"
+        self._extent = 1
 
     # -- arguments ------------------------------------------------------------------------
 
@@ -97,7 +108,7 @@ class KernelEmitter(Emitter):
 
     def literal(self, value: Any, dtype: DType) -> Value:
         """A number in every lane: in the text if it is a common one, else as an argument."""
-        if dtype == bool_ or float(value) in (0.0, 1.0, -1.0, 0.5, 2.0):
+        if dtype == bool_ or is_narrow(dtype) or float(value) in (0.0, 1.0, -1.0, 0.5, 2.0):
             return self.constant(value, dtype)
         scalar = Emitter(1).type_of(dtype)
         return self.splat(self.slot(Slot("literal", None, dtype.type(value)), scalar), dtype)
@@ -226,12 +237,12 @@ class KernelEmitter(Emitter):
         self.lines.append(f"  store {scalar} {name}, ptr {pointer}, align {align}")
 
     def across_lanes(self, combine: Callable[[Value, Value], Value], value: Value) -> Value:
-        """All lanes combined, by halves: the same tree on every machine. The result is in lane
-        0."""
+        """All lanes combined in lane 0, by halves: the same tree on every machine."""
         width = self.lanes // 2
         while width:
-            turn = ", ".join(f"i32 {(i + width) % self.lanes}" for i in range(self.lanes))
-            kind = self.type_of(value.dtype)
+            # No rotation: LLVM 22 can add lane 0 to itself there, if the sum is then used twice.
+            moved = (i + width if i < width else "poison" for i in range(self.lanes))
+            turn, kind = ", ".join(f"i32 {i}" for i in moved), self.type_of(value.dtype)
             other = self.emit(
                 f"shufflevector {kind} {value.text}, {kind} poison, <{self.lanes} x i32> <{turn}>",
                 value.dtype,
@@ -239,6 +250,14 @@ class KernelEmitter(Emitter):
             value = combine(value, other)
             width //= 2
         return value
+
+    def splat_first(self, value: Value) -> Value:
+        """The first lane of `value` in every lane."""
+        if self.lanes == 1:
+            return value
+        kind, zeros = self.type_of(value.dtype), f"<{self.lanes} x i32> zeroinitializer"
+        text = f"shufflevector {kind} {value.text}, {kind} poison, {zeros}"
+        return self.emit(text, value.dtype)
 
     def check_range(self, index: Value, size: int) -> Value:
         """`index`; reports a bad index if a lane that counts is outside ``[0, size)``."""
@@ -261,21 +280,22 @@ class KernelEmitter(Emitter):
         """Set the status of the step if the bit `flag` is on."""
         self.checks = True
         status = self.slot(Slot("status"), "ptr")
-        wide, before, after = self.fresh(), self.fresh(), self.fresh()
-        self.lines += [
-            f"  {wide} = zext i1 {flag} to i64",
-            f"  {before} = load i64, ptr {status}",
-            f"  {after} = or i64 {before}, {wide}",
-            f"  store i64 {after}, ptr {status}",
-        ]
+
+        def set_it() -> Sequence[Value]:
+            # Several threads may have something to report.
+            old = self.fresh()
+            self.lines.append(f"  {old} = atomicrmw or ptr {status}, i64 1 monotonic")
+            return []
+
+        self.when(flag, [], set_it)
 
     # -- control --------------------------------------------------------------------------
 
     def loop(
         self, count: str, step: int, carried: Sequence[Value],
-        body: Callable[[str, list[Value]], Sequence[Value]],
+        body: Callable[[str, list[Value]], Sequence[Value]], start: str = "0",
     ) -> list[Value]:  # fmt: skip
-        """Run `body` for i = 0, step, ... below `count`, which must be at least 1.
+        """Run `body` for i = start, start + step, ... below `count`, which must be above `start`.
 
         `body` gets the name of i and the carried values, and returns their next ones.
         """
@@ -293,7 +313,7 @@ class KernelEmitter(Emitter):
             f"{end}:",
         ]
         latch = self._block
-        phis = [f"  {i} = phi i64 [0, %{before}], [{following}, %{latch}]"]
+        phis = [f"  {i} = phi i64 [{start}, %{before}], [{following}, %{latch}]"]
         for name, first, last in zip(held, carried, after, strict=True):
             kind = Emitter(name.lanes).type_of(name.dtype)
             phis.append(
@@ -341,6 +361,12 @@ class KernelEmitter(Emitter):
         self.lines.append(f"  {name} = select i1 {less}, i64 {x}, i64 {y}")
         return name
 
+    def larger(self, x: str, y: str) -> str:
+        """The larger of two 64-bit integers that are not negative."""
+        name, more = self.fresh(), self.compare("ugt", x, y)
+        self.lines.append(f"  {name} = select i1 {more}, i64 {x}, i64 {y}")
+        return name
+
     def first_lanes(self, count: str) -> Value:
         """The mask of the first `count` lanes."""
         narrow = self.fresh()
@@ -378,6 +404,44 @@ class KernelEmitter(Emitter):
         self.mask = None
         return values
 
+    def split(self, units: int) -> tuple[str, str]:
+        """Let the work be done in parts: which of the `units` to do now, from the first to before
+        the last; at least one."""
+        self._extent = units
+        return "%first", "%last"
+
+    def split_loop(self, count: int, body: Callable[[str], None]) -> None:
+        """Run `body` for the i from 0 to before `count` that are to be done now."""
+        first, last = self.split(count)
+        self.loop(last, 1, [], without_values(body), first)
+
+    def split_vectors(self, size: int) -> Callable[[Callable[[str], None]], None]:
+        """Like `vector_loop`, over the elements that are to be done now: a function that writes
+        such a loop around a body, as often as it is called. Up to 32 elements are not split."""
+        if size <= 32:
+            return lambda body: self._vectors_of_all(size, body)
+        parts, width = self.split(size // self.lanes), str(self.lanes)
+        start, stop = (self.compute("mul", i, width) for i in parts)
+        rest = self.compute("sub", self.integer(size), stop)
+        # Past the last whole vector, fewer elements are left than a vector has.
+        at_end = self.compare("ult", self.compute("sub", rest, "1"), str(self.lanes - 1))
+
+        def loop(body: Callable[[str], None]) -> None:
+            self.loop(stop, self.lanes, [], without_values(body), start)
+
+            def tail() -> Sequence[Value]:
+                self.mask = self.first_lanes(rest)
+                body(stop)
+                return []
+
+            self.when(at_end, [], tail)
+            self.mask = None
+
+        return loop
+
+    def _vectors_of_all(self, size: int, body: Callable[[str], None]) -> None:
+        self.vector_loop(size, [], without_values(body))
+
     def _first_constant(self, count: int) -> Value:
         bits = ", ".join(f"i1 {'true' if i < count else 'false'}" for i in range(self.lanes))
         return Value(f"<{bits}>", bool_, self.lanes)
@@ -388,18 +452,37 @@ class KernelEmitter(Emitter):
 
     # -- the result -----------------------------------------------------------------------
 
-    def finish(self, flops: int, moved: int) -> Kernel:
-        """The kernel. Its name is a hash of its text, so equal kernels are one."""
+    def finish(self, flops: int, moved: int, nanoseconds: float = 0.0) -> Kernel:
+        """The kernel. Its name is a hash of its text, so equal kernels are one.
+
+        Args:
+            flops, moved: for `explain`.
+            nanoseconds: about how long one thread computes, if not less than to move the bytes.
+        """
         body = "\n".join([*self._entry, *self.lines])
-        text = (
-            f'define void @{NAME}(ptr %args) "no-builtins" nounwind {{\nentry:\n{body}\n'
-            "  ret void\n}\n"
-        )
+        head = f'define void @{NAME}(ptr %args, i64 %first, i64 %last) "no-builtins" nounwind {{'
+        text = f"{head}\nentry:\n{body}\n  ret void\n}}\n"
         declared = "\n".join(sorted(self.declarations))
         digest = fingerprint((declared, text), 10)
         name = f"k{digest}"
         renamed = text.replace(f"@{NAME}(", f"@{name}(", 1)
-        return Kernel(name, f"{declared}\n{renamed}", tuple(self._slots), self.checks, flops, moved)
+        extent, nanoseconds = self._extent, max(nanoseconds, moved * NANOSECONDS_PER_BYTE)
+        return Kernel(
+            name, f"{declared}\n{renamed}", tuple(self._slots), self.checks, flops, moved,
+            extent, grain_for(extent, nanoseconds), int(nanoseconds),
+        )  # fmt: skip
+
+
+def without_values(
+    body: Callable[[str], None],
+) -> Callable[[str, list[Value]], Sequence[Value]]:
+    """`body` as the body of a loop that carries nothing."""
+
+    def step(i: str, carried: list[Value]) -> Sequence[Value]:
+        body(i)
+        return carried
+
+    return step
 
 
 def lane_numbers(lanes: int, kind: str) -> str:
@@ -408,7 +491,7 @@ def lane_numbers(lanes: int, kind: str) -> str:
 
 
 def _suffix(dtype: DType) -> str:
-    return f"f{8 * dtype.itemsize}" if dtype.kind == "f" else f"i{8 * dtype.itemsize}"
+    return Emitter(1)._suffix(dtype)
 
 
 def lanes_for(dtypes: Sequence[DType]) -> int:

@@ -2,7 +2,12 @@
 
 The loops run over the group's domain, collapsed where the strides allow. The last axis is cut
 into vectors. Axes that stay are outside, axes that are reduced inside; a reduction of the last
-axis keeps one partial result a lane and combines the lanes by a fixed tree at the end.
+axis keeps one partial result a lane and combines the lanes by a fixed tree at the end. A group that
+uses results of its own reductions goes through each row in phases (see nest.py).
+
+The longest of the axes that stay is the one that is split among threads. Where all of them are
+short, and much is reduced, a reduced axis is cut into parts, by its length alone; each part has
+a result of its own, and a second kernel combines them in order.
 """
 
 from __future__ import annotations
@@ -16,139 +21,151 @@ import numpy as np
 
 from ...dtypes import DType
 from ...errors import CompileError
-from ...shapes import Shape, contiguous_strides
-from .. import graph as g
 from ..fuse import Fusion, Group
 from ..graph import Node
-from ..views import View
+from .chunks import MANY_STEPS, NANOSECONDS_PER_LINE, axis_to_split, is_many
 from .emitter import Value
-from .kernel import Kernel, KernelEmitter, lanes_for
+from .kernel import Kernel, KernelEmitter, lanes_for, without_values
+from .nest import Nest, Operand, Row
 
 _VECTORS_PER_BLOCK = 64
-
-
-class _Operand:
-    """Memory that the nest reads or writes, with offset and strides in elements over the domain."""
-
-    __slots__ = ("node", "strides", "offset")
-
-    def __init__(self, node: Node, strides: Shape, offset: int = 0) -> None:
-        self.node = node
-        self.strides = strides
-        self.offset = offset
-
-
-class _Nest:
-    """What a group reads, computes and writes, over the collapsed domain."""
-
-    def __init__(self, fusion: Fusion, group: Group) -> None:
-        self.fusion = fusion
-        self.group = group
-        self.loads: dict[Any, _Operand] = {}
-        self.operands: dict[tuple[int, int], Any] = {}
-        self.stores: list[tuple[Node, _Operand]] = []
-        self._read()
-        self._write()
-        self.sizes, self.reduced = self._collapse()
-
-    def _read(self) -> None:
-        """Decide for every input of every node: a literal, a value of this nest, or a load."""
-        if self.group.source is not None:
-            self._load(self.group.nodes[0], 0, self.group.source, self.group.source.shape)
-            return
-        for node in self.group.nodes:
-            over = node.inputs[0].shape if node.kind == "reduce" else node.shape
-            for i, x in enumerate(node.inputs):
-                literal = g.uniform(x)
-                own = self.fusion.own_value(self.group, x)
-                if literal is not None:
-                    self.operands[id(node), i] = (literal, x.dtype)
-                elif own is not None:
-                    self.operands[id(node), i] = own
-                else:
-                    self._load(node, i, self.fusion.view(x), over)
-
-    def _load(self, node: Node, i: int, view: View, over: Shape) -> None:
-        strides = spread(view, over)
-        key = (id(view.base), strides, view.offset)
-        self.loads.setdefault(key, _Operand(view.base, strides, view.offset))
-        self.operands[id(node), i] = key
-
-    def _write(self) -> None:
-        domain = self.group.domain
-        for node in self.group.stored:
-            if node.kind == "reduce" and self.group.source is None:
-                kept = tuple(
-                    n for n, r in zip(domain, self.group.reduced or (), strict=True) if not r
-                )
-                dense = iter(contiguous_strides(kept))
-                strides = tuple(0 if r else next(dense) for r in self.group.reduced or ())
-            else:
-                strides = contiguous_strides(domain)
-            self.stores.append((node, _Operand(node, strides)))
-
-    def _collapse(self) -> tuple[list[int], list[bool]]:
-        """Join neighbouring axes through which every operand steps evenly."""
-        operands = [*self.loads.values(), *(operand for _, operand in self.stores)]
-        sizes = list(self.group.domain)
-        reduced = list(self.group.reduced or [False] * len(sizes))
-        i = len(sizes) - 2
-        while i >= 0:
-            even = all(o.strides[i] == o.strides[i + 1] * sizes[i + 1] for o in operands)
-            if even and reduced[i] == reduced[i + 1]:
-                sizes[i : i + 2] = [sizes[i] * sizes[i + 1]]
-                del reduced[i]
-                for operand in operands:
-                    operand.strides = (*operand.strides[:i], *operand.strides[i + 1 :])
-            i -= 1
-        return sizes, reduced
-
-
-def spread(view: View, over: Shape) -> Shape:
-    """The strides of `view` over the axes of `over`, to which it broadcasts, without those of
-    size 1."""
-    lead = len(over) - len(view.shape)
-    strides = []
-    for i, n in enumerate(over):
-        if n != 1:
-            inside = i >= lead and view.shape[i - lead] != 1
-            strides.append(view.strides[i - lead] if inside else 0)
-    return tuple(strides)
+_ELEMENTS_PER_PART = 1 << 14
+_MOST_PARTS = 256
 
 
 class _LoopEmitter:
     """Writes the kernel of one nest."""
 
-    def __init__(self, nest: _Nest) -> None:
+    def __init__(self, nest: Nest) -> None:
         self.nest = nest
-        self.nodes = nest.group.nodes
-        self.copying = nest.group.source is not None
+        self.copying = nest.copying
         sizes = nest.sizes
         self.e = KernelEmitter(lanes_for(self._dtypes()) if sizes else 1)
-        self.reductions = [
-            node for node in self.nodes if node.kind == "reduce" and not self.copying
-        ]
+        self.by_row = any(isinstance(x, Row) for x in nest.operands.values())
+        self.row_values: dict[int, Value] = {}  # of the row that is being written
+        self._enter(0)
         last = len(sizes) - 1
         kept = [i for i, r in enumerate(nest.reduced) if not r and i != last]
         inner = [i for i, r in enumerate(nest.reduced) if r and i != last]
         self.kept, self.inner, self.last = kept, inner, last
         self.last_reduced = bool(sizes) and nest.reduced[last]
+        self.elements = math.prod(sizes)
+        self.split = self._split_axis()
+        # The reduced axis that is cut into parts, the parts, and the steps of each.
+        self.cut, self.parts, self.steps = -1, 1, 0
+        self.range = ("", "")
+        self.lines_per_vector = 0
+        self._cut_reduced_axis()
 
     def _dtypes(self) -> list[DType]:
         found = [operand.node.dtype for operand in self.nest.loads.values()]
-        return found + [node.dtype for node in self.nodes]
+        return found + [node.dtype for node in self.nest.group.nodes]
 
-    def emit(self) -> Kernel:
-        """The whole kernel."""
+    def _enter(self, phase: int) -> None:
+        """Write the loops of `phase` from here on."""
+        self.nodes = self.nest.nodes_of(phase)
+        self.reductions = [x for x in self.nodes if x.kind == "reduce" and not self.copying]
+
+    def _steps_of(self, axis: int) -> int:
+        """The steps of a loop over whole vectors, or blocks of them, or elements."""
+        size = self.nest.sizes[axis]
+        if axis != self.last:
+            return size
+        return size // (self.e.lanes * (_VECTORS_PER_BLOCK if self.last_reduced else 1))
+
+    def _split_axis(self) -> int:
+        """The axis that stays and is split among threads; -1 if all are reduced."""
+        axes = self.kept if self.last_reduced or self.last < 0 else [*self.kept, self.last]
+        return axes[axis_to_split([self._steps_of(axis) for axis in axes])] if axes else -1
+
+    def _cut_reduced_axis(self) -> None:
+        if not self.reductions or self.by_row or not is_many(self.elements):
+            return
+        if self.split >= 0 and self._steps_of(self.split) >= MANY_STEPS:
+            return
+        axes = [*self.inner, self.last] if self.last_reduced else self.inner
+        axis = axes[axis_to_split([self._steps_of(axis) for axis in axes])]
+        count = self._steps_of(axis)
+        if count < 2:
+            return
+        self.steps = -(-count // min(count, self.elements // _ELEMENTS_PER_PART, _MOST_PARTS))
+        self.cut, self.parts, self.split = axis, -(-count // self.steps), -1
+
+    def emit(self) -> list[Kernel]:
+        """The kernel; a second one if a reduced axis is cut."""
         pointers = {key: self.e.address(o.node, o.offset) for key, o in self.nest.loads.items()}
         for node, operand in self.nest.stores:
             pointers[id(node)] = self.e.address(operand.node)
-        self._kept_loops(0, pointers)
-        elements = math.prod(self.nest.sizes)
+        for key, operand in self.nest.scratch.items():
+            if key not in pointers:
+                row = operand.node
+                size = 1 << (row.size * row.dtype.itemsize - 1).bit_length()
+                pointers[key] = self.e.scratch(size)
+        if self.cut < 0:
+            self._kept_loops(0, pointers)
+            return [self._finish()]
+        partial = {
+            id(node): Node("scratch", (self.parts, node.size), node.dtype)
+            for node, _ in self.nest.stores
+            if node.kind == "reduce"
+        }
+        starts = {key: self.e.address(node) for key, node in partial.items()}
+        self.e.split_loop(self.parts, lambda part: self._part(part, pointers, partial, starts))
+        return [self._finish(), self._combination(partial)]
+
+    def _finish(self) -> Kernel:
         touched = [operand.node for operand in self.nest.loads.values()]
         touched += [node for node, _ in self.nest.stores]
         moved = sum(node.size * node.dtype.itemsize for node in touched)
-        return self.e.finish(elements * len(self.nodes), moved)
+        vectors = self.elements / self.e.lanes
+        nanoseconds = vectors * self.lines_per_vector * NANOSECONDS_PER_LINE
+        nodes = self.nest.group.nodes
+        rows = sum(id(node) in self.nest.group.rows for node in nodes)
+        flops = self.elements * (len(nodes) - rows) + math.prod(self.nest.group.kept) * rows
+        return self.e.finish(flops, moved, nanoseconds)
+
+    def _part(
+        self, part: str, pointers: dict[Any, str], partial: dict[int, Node], starts: dict[int, str]
+    ) -> None:
+        """One part of the reduced axis; its results go into memory of their own."""
+        e = self.e
+        steps = e.integer(self.steps)
+        first = e.compute("mul", part, steps)
+        count = e.integer(self._steps_of(self.cut))
+        self.range = (first, e.smaller(e.compute("add", first, steps), count))
+        own = {
+            key: e.offset(starts[key], part, e.integer(node.shape[1] * node.dtype.itemsize))
+            for key, node in partial.items()
+        }
+        self._kept_loops(0, {**pointers, **own})
+
+    def _combination(self, partial: dict[int, Node]) -> Kernel:
+        """The kernel that combines the results of the parts, from the first to the last."""
+        nodes = [node for node, _ in self.nest.stores if id(node) in partial]
+        size = nodes[0].size
+        e = KernelEmitter(lanes_for([node.dtype for node in nodes]) if size > 1 else 1)
+        for node in nodes:
+            self._combine_parts(e, node, e.address(partial[id(node)]))
+        return e.finish(size * self.parts, sum(node.size * node.dtype.itemsize for node in nodes))
+
+    def _combine_parts(self, e: KernelEmitter, node: Node, source: str) -> None:
+        width, target = node.dtype.itemsize, e.address(node)
+
+        def columns(j: str, nothing: list[Value]) -> Sequence[Value]:
+            def one(part: str, totals: list[Value]) -> Sequence[Value]:
+                row = e.offset(source, part, e.integer(node.size * width))
+                value = e.load(e.offset(row, j, str(width)), node.dtype)
+                return [combine(e, node, totals[0], value)]
+
+            first = e.constant(identity(node), node.dtype)
+            (total,) = e.loop(e.integer(self.parts), 1, [first], one)
+            e.store(total, e.offset(target, j, str(width)))
+            return nothing
+
+        if node.size == 1:
+            columns("0", [])
+        else:
+            e.vector_loop(node.size, [], columns)
 
     # -- loops ----------------------------------------------------------------------------
 
@@ -164,8 +181,8 @@ class _LoopEmitter:
     def _offset(self, pointer: str, i: str, stride: int) -> str:
         return pointer if stride == 0 else self.e.offset(pointer, i, self.e.integer(stride))
 
-    def _operand(self, key: Any) -> _Operand:
-        found = self.nest.loads.get(key)
+    def _operand(self, key: Any) -> Operand:
+        found = self.nest.loads.get(key) or self.nest.scratch.get(key)
         if found is not None:
             return found
         return next(operand for node, operand in self.nest.stores if id(node) == key)
@@ -174,51 +191,81 @@ class _LoopEmitter:
         if depth < len(self.kept):
             axis = self.kept[depth]
 
-            def body(i: str, carried: list[Value]) -> Sequence[Value]:
+            def body(i: str) -> None:
                 self._kept_loops(depth + 1, self._step_into(axis, i, pointers))
-                return carried
 
-            self.e.loop(self.e.integer(self.nest.sizes[axis]), 1, [], body)
+            if axis == self.split:
+                self.e.split_loop(self.nest.sizes[axis], body)
+            else:
+                self.e.loop(self.e.integer(self.nest.sizes[axis]), 1, [], without_values(body))
         elif self.last < 0:
             self._compute(pointers, None, [])
         elif self.last_reduced:
-            totals = self._inner_loops(0, pointers, self._identities(), vector=True)
-            for node, total in zip(self.reductions, totals, strict=True):
-                joined = self.e.across_lanes(functools.partial(self._combine, node), total)
-                self._store_reduced(node, joined, pointers, first=True)
+            self._row(pointers, None)
         else:
             self._vectors_outside(pointers)
 
     def _vectors_outside(self, pointers: dict[Any, str]) -> None:
         """The last axis stays: each vector of it goes through the reduced axes by itself."""
 
-        def body(j: str, carried: list[Value]) -> Sequence[Value]:
-            if not self.reductions:
+        def body(j: str) -> None:
+            if self.nest.group.reduced is None:
                 self._compute(pointers, j, [])
-                return carried
-            totals = self._inner_loops(0, pointers, self._identities(), vector=False, j=j)
-            for node, total in zip(self.reductions, totals, strict=True):
-                moved = self._at_vector(pointers, id(node), j)
-                self._store_reduced(node, total, {id(node): moved}, first=False)
-            return carried
+            else:
+                self._row(pointers, j)
 
-        self.e.vector_loop(self.nest.sizes[self.last], [], body)
+        size = self.nest.sizes[self.last]
+        if self.split == self.last:
+            self.e.split_vectors(size)(body)
+        else:
+            self.e.vector_loop(size, [], without_values(body))
+
+    def _row(self, pointers: dict[Any, str], j: str | None) -> None:
+        """One row, or at `j` a vector of rows, phase by phase."""
+        self.row_values = {}
+        for phase in range(self.nest.phases + 1):
+            for node in self.nest.rows_before(phase):
+                count = range(len(node.inputs))
+                inputs = [self._input(node, i, pointers, j, {}) for i in count]
+                self._finish_row(node, self._apply(node, inputs), pointers, j)
+            self._enter(phase)
+            if not self.nodes:
+                continue
+            totals = self._inner_loops(0, pointers, self._identities(), j)
+            for node, total in zip(self.reductions, totals, strict=True):
+                if j is None:
+                    total = self.e.across_lanes(functools.partial(self._combine, node), total)
+                self._finish_row(node, total, pointers, j)
+
+    def _finish_row(
+        self, node: Node, value: Value, pointers: dict[Any, str], j: str | None
+    ) -> None:
+        """Keep a value of the present row, which is in the first lane if `j` is None."""
+        if any(stored is node for stored, _ in self.nest.stores):
+            if j is None:
+                self.e.store_first(value, pointers[id(node)])
+            else:
+                self.e.store(value, self._at_vector(pointers, id(node), j))
+        if self.by_row:
+            self.row_values[id(node)] = self.e.splat_first(value) if j is None else value
 
     def _inner_loops(
-        self, depth: int, pointers: dict[Any, str], totals: list[Value], vector: bool, j: str = ""
+        self, depth: int, pointers: dict[Any, str], totals: list[Value], j: str | None
     ) -> list[Value]:
-        """The reduced axes; the last one by vectors if `vector`."""
+        """The reduced axes; the last one, by vectors, if `j` is None."""
         if depth < len(self.inner):
             axis = self.inner[depth]
 
             def body(i: str, carried: list[Value]) -> Sequence[Value]:
                 inside = self._step_into(axis, i, pointers)
-                return self._inner_loops(depth + 1, inside, carried, vector, j)
+                return self._inner_loops(depth + 1, inside, carried, j)
 
+            if axis == self.cut:
+                return self.e.loop(self.range[1], 1, totals, body, self.range[0])
             return self.e.loop(self.e.integer(self.nest.sizes[axis]), 1, totals, body)
-        if not vector:
-            return self._compute(pointers, j, totals)
-        return self._along_last(pointers, totals)
+        return (
+            self._along_last(pointers, totals) if j is None else self._compute(pointers, j, totals)
+        )
 
     def _along_last(self, pointers: dict[Any, str], totals: list[Value]) -> list[Value]:
         """The last axis, reduced: in blocks, each summed by itself, so that rounding errors grow
@@ -237,13 +284,24 @@ class _LoopEmitter:
             pairs = zip(self.reductions, carried, found, strict=True)
             return [self._combine(node, total, new) for node, total, new in pairs]
 
-        totals = e.loop(e.integer(blocks * block), block, totals, one)
+        after = e.integer(blocks * block)
+        if self.cut == self.last:
+            start, stop = (e.compute("mul", x, e.integer(block)) for x in self.range)
+            totals = e.loop(stop, block, totals, one, start)
+        else:
+            totals = e.loop(after, block, totals, one)
         if not rest:
             return totals
-        after = e.integer(blocks * block)
-        return e.vector_loop(
-            rest, totals, lambda i, c: self._compute(pointers, e.compute("add", after, i), c)
-        )
+
+        def remainder() -> list[Value]:
+            return e.vector_loop(
+                rest, totals, lambda i, c: self._compute(pointers, e.compute("add", after, i), c)
+            )
+
+        if self.cut != self.last:
+            return remainder()
+        # It belongs to the last part.
+        return e.when(e.compare("eq", stop, after), totals, remainder)
 
     # -- the body -------------------------------------------------------------------------
 
@@ -260,6 +318,7 @@ class _LoopEmitter:
         self, pointers: dict[Any, str], j: str | None, totals: Sequence[Value]
     ) -> list[Value]:
         """All nodes at one vector of the last axis; the new totals of the reductions."""
+        before = len(self.e.lines)
         values: dict[Any, Value] = {}
         after: list[Value] = []
         for node in self.nodes:
@@ -274,17 +333,22 @@ class _LoopEmitter:
                 after.append(self._accumulate(node, total, inputs[0]))
             else:
                 values[id(node)] = self._apply(node, inputs)
-        for node, _ in self.nest.stores:
-            if id(node) in values:
+        for node in self.nodes:
+            if id(node) in values and id(node) in pointers:
                 at = pointers[id(node)] if j is None else self._at_vector(pointers, id(node), j)
                 self.e.store(values[id(node)], at)
+        self.lines_per_vector = len(self.e.lines) - before
         return after
 
     def _input(
         self, node: Node, i: int, pointers: dict[Any, str], j: str | None, values: dict[Any, Value]
     ) -> Value:
         operand = self.nest.operands[id(node), i]
+        if isinstance(operand, Row):
+            return self.row_values[id(operand.node)]
         if isinstance(operand, Node):
+            if id(operand) not in values:  # an earlier phase had it
+                values[id(operand)] = self._load(id(operand), pointers, j)
             return values[id(operand)]
         if operand in values:
             return values[operand]
@@ -294,11 +358,13 @@ class _LoopEmitter:
         return self.e.literal(*operand)
 
     def _load(self, key: Any, pointers: dict[Any, str], j: str | None) -> Value:
-        operand = self.nest.loads[key]
+        operand = self._operand(key)
         dtype = operand.node.dtype
         if j is None:
             return self.e.load_one(pointers[key], dtype)
         at, stride = self._at_vector(pointers, key, j), operand.strides[self.last]
+        if operand.node.role == "scratch" and not self.last_reduced:
+            return self.e.load(at, dtype)
         if stride == 0:
             return self.e.load_one(at, dtype)
         if stride == 1:
@@ -317,7 +383,7 @@ class _LoopEmitter:
         return [self.e.constant(identity(node), node.dtype) for node in self.reductions]
 
     def _combine(self, node: Node, x: Value, y: Value) -> Value:
-        return self.e.add(x, y) if node.op == "sum" else self.e.maximum(x, y)
+        return combine(self.e, node, x, y)
 
     def _accumulate(self, node: Node, total: Value, value: Value) -> Value:
         if self.e.mask is not None and self.last_reduced:
@@ -325,15 +391,10 @@ class _LoopEmitter:
             value = self.e.select(self.e.mask, value, nothing)
         return self._combine(node, total, value)
 
-    def _store_reduced(
-        self, node: Node, total: Value, pointers: dict[Any, str], first: bool
-    ) -> None:
-        if id(node) not in {id(stored) for stored, _ in self.nest.stores}:
-            return
-        if first:
-            self.e.store_first(total, pointers[id(node)])
-        else:
-            self.e.store(total, pointers[id(node)])
+
+def combine(e: KernelEmitter, node: Node, x: Value, y: Value) -> Value:
+    """Two results of a reduction as one."""
+    return e.add(x, y) if node.op == "sum" else e.maximum(x, y)
 
 
 def identity(node: Node) -> Any:
@@ -345,18 +406,18 @@ def identity(node: Node) -> Any:
     raise CompileError(f"the compiler has no loops for the reduction {node.where()}")
 
 
-def emit_loops(fusion: Fusion, group: Group) -> Kernel | None:
-    """The kernel of an elementwise or reducing group; None if it has nothing to do."""
+def emit_loops(fusion: Fusion, group: Group) -> list[Kernel]:
+    """The kernels of an elementwise or reducing group; none if it has nothing to do."""
     if 0 in group.domain:
         return _emit_empty(group)
-    return _LoopEmitter(_Nest(fusion, group)).emit()
+    return _LoopEmitter(Nest(fusion, group)).emit()
 
 
-def _emit_empty(group: Group) -> Kernel | None:
+def _emit_empty(group: Group) -> list[Kernel]:
     """Over no elements, only sums that keep some axes have a result: zeros."""
     filled = [node for node in group.stored if node.size]
     if not filled:
-        return None
+        return []
     e = KernelEmitter(lanes_for([node.dtype for node in filled]))
     for node in filled:
         pointer, zero = e.address(node), e.constant(0, node.dtype)
@@ -368,4 +429,4 @@ def _emit_empty(group: Group) -> Kernel | None:
             return carried
 
         e.vector_loop(node.size, [], body)
-    return e.finish(0, sum(node.size * node.dtype.itemsize for node in filled))
+    return [e.finish(0, sum(node.size * node.dtype.itemsize for node in filled))]

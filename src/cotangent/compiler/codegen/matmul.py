@@ -7,8 +7,7 @@ over k from 0, whatever the tile, so its bits depend on nothing but the operands
 
 The rows are cut into tiles of two heights, h and h - 1, so that no thin edge is left over.
 
-Where B is deep and many tiles share it, a block of its rows is first copied into a dense panel that
-stays in the first-level cache; C then carries the sums from one block to the next.
+Larger products go another way: see packed.py.
 """
 
 from __future__ import annotations
@@ -18,13 +17,15 @@ from typing import NamedTuple
 
 from ...shapes import contiguous_strides
 from ..fuse import Fusion, Group
+from .chunks import MANY_STEPS, axis_to_split
 from .emitter import Value
-from .kernel import Kernel, KernelEmitter, lanes_for
+from .kernel import Kernel, KernelEmitter, lanes_for, without_values
+from .packed import PackedEmitter, pays
 
-# Rows of B in a panel: with 32 columns of float32 it takes 16 KB.
-_PANEL_ROWS = 128
-# Copying a panel pays when at least this many tiles use it.
-_TILES_PER_PANEL = 4
+# Rows are cut where a block of columns is more work than this.
+_FLOPS_PER_UNIT = 4_000_000
+# One core's time for a multiplication and addition, by the bytes of an element.
+_NANOSECONDS_PER_FLOP_AND_BYTE = 0.0025
 
 
 class Tile(NamedTuple):
@@ -32,6 +33,13 @@ class Tile(NamedTuple):
 
     rows: int
     vectors: int
+
+
+class Tiles(NamedTuple):
+    """The tiles of a target: without packing, and with it."""
+
+    direct: Tile
+    packed: Tile
 
 
 class _Sides(NamedTuple):
@@ -57,8 +65,26 @@ class _MatmulEmitter:
         self.m, self.n = node.shape[-2:]
         self.k = self.a.shape[-1]
         self.columns = self.e.lanes * tile.vectors
-        many = self.m >= _TILES_PER_PANEL * tile.rows
-        self.in_panels = many and self.k > _PANEL_ROWS and self.n > self.columns
+        self.tiles = -(-self.m // tile.rows)
+        self.split, self.row_parts = self._choose_split()
+
+    def _choose_split(self) -> tuple[int, int]:
+        """What the threads share: an axis of the batch, or, as its number of axes, blocks of
+        columns by parts of the rows; and how many such parts there are, a power of two.
+
+        Every element of C is computed alike wherever the cuts are.
+        """
+        place = len(self.batch)
+        if max(self.batch, default=1) >= MANY_STEPS:
+            return axis_to_split(self.batch), 1
+        blocks = -(-self.n // self.columns)
+        flops = 2 * self.m * self.k * min(self.n, self.columns)
+        parts = 1
+        while flops > parts * _FLOPS_PER_UNIT and self.tiles >= 4 * parts:
+            parts *= 2
+        if parts * blocks == 1 and place:
+            return axis_to_split(self.batch), 1
+        return place, parts
 
     def emit(self) -> Kernel:
         """The whole kernel."""
@@ -66,42 +92,77 @@ class _MatmulEmitter:
         self.steps = [e.integer(s * size) for s in (*self.a.strides[-2:], self.b.strides[-2])]
         self.c_row = e.integer(self.n * size)
         self.depth = e.integer(self.k)
-        self.b_row = self.steps[2]
-        if self.in_panels:
-            width = self.columns * size
-            self.panel = e.scratch(_PANEL_ROWS * width)
-            self.panel_row = e.integer(width)
         a, b = (e.address(view.base, view.offset) for view in (self.a, self.b))
         sides = _Sides(a, b, e.address(self.node))
-        self._batches(0, sides)
+        if self.split == len(self.batch):
+            self._grid(sides)
+        else:
+            self._batches(0, sides, self._columns)
         flops = 2 * self.node.size * self.k
         moved = size * (self.node.size + self.m * self.k + self.k * self.n)
-        return e.finish(flops, moved)
+        return e.finish(flops, moved, flops * size * _NANOSECONDS_PER_FLOP_AND_BYTE)
 
-    def _batches(self, axis: int, sides: _Sides) -> None:
+    def _batches(self, axis: int, sides: _Sides, inside: Callable[[_Sides], None]) -> None:
         """Loops over the leading axes; those of size 1 need none."""
         if axis == len(self.batch):
-            self._columns(sides)
+            inside(sides)
             return
         if self.batch[axis] == 1:
-            self._batches(axis + 1, sides)
+            self._batches(axis + 1, sides, inside)
             return
         strides = [self._batch_stride(view.shape, view.strides, axis) for view in (self.a, self.b)]
         strides.append(contiguous_strides(self.node.shape)[axis])
 
-        def body(i: str, carried: list[Value]) -> Sequence[Value]:
+        def body(i: str) -> None:
             moved = (
                 self.e.offset(p, i, self.e.integer(s * self.size)) if s else p
                 for p, s in zip(sides, strides, strict=True)
             )
-            self._batches(axis + 1, _Sides(*moved))
-            return carried
+            self._batches(axis + 1, _Sides(*moved), inside)
 
-        self.e.loop(self.e.integer(self.batch[axis]), 1, [], body)
+        if axis == self.split:
+            self.e.split_loop(self.batch[axis], body)
+        else:
+            self.e.loop(self.e.integer(self.batch[axis]), 1, [], without_values(body))
 
     def _batch_stride(self, shape: Sequence[int], strides: Sequence[int], axis: int) -> int:
         place = axis + len(shape) - 2 - len(self.batch)
         return strides[place] if place >= 0 and shape[place] != 1 else 0
+
+    def _grid(self, sides: _Sides) -> None:
+        """The units that are to be done now: blocks of columns by parts of the rows, the parts of
+        one block after each other. Each goes through the whole batch."""
+        e, whole, rest = self.e, *divmod(self.n, self.columns)
+        parts = self.row_parts
+        first, last = e.split((whole + (rest > 0)) * parts)
+        shift, below = str(parts.bit_length() - 1), str(parts - 1)
+
+        def unit(number: str, vectors: int, masked: int) -> None:
+            block = e.compute("lshr", number, shift)
+            j = e.compute("mul", block, str(self.columns))
+            part = e.compute("and", number, below) if parts > 1 else ""
+            self._batches(0, sides, lambda at: self._rows(at, j, vectors, masked, part))
+
+        def full() -> Sequence[Value]:
+            e.loop(stop, 1, [], without_values(lambda u: unit(u, self.tile.vectors, 0)), first)
+            return []
+
+        def partial() -> Sequence[Value]:
+            vectors = -(-rest // e.lanes)
+            masked = rest - (vectors - 1) * e.lanes
+            body = without_values(lambda u: unit(u, vectors, masked))
+            e.loop(last, 1, [], body, e.larger(first, edge))
+            return []
+
+        edge = e.integer(whole * parts) if whole else "0"
+        stop = e.smaller(last, edge) if rest else last
+        if not rest:
+            full()
+        elif not whole:
+            partial()
+        else:
+            e.when(e.compare("ult", first, stop), [], full)
+            e.when(e.compare("ugt", last, edge), [], partial)
 
     def _columns(self, sides: _Sides) -> None:
         """Blocks of columns; what is left over at the end under a mask."""
@@ -120,72 +181,58 @@ class _MatmulEmitter:
             start = self.e.integer(whole * self.columns) if whole else "0"
             self._rows(sides, start, vectors, rest - (vectors - 1) * self.e.lanes)
 
-    def _rows(self, sides: _Sides, j: str, vectors: int, last: int) -> None:
-        """All rows of one block of columns, in tiles of two heights."""
-        tiles = -(-self.m // self.tile.rows)
-        height = -(-self.m // tiles)
-        low = tiles * height - self.m  # tiles that are one row lower
-        high = tiles - low
+    def _rows(self, sides: _Sides, j: str, vectors: int, last: int, part: str = "") -> None:
+        """The rows of one block of columns, in tiles of two heights: all, or those of a part."""
+        e, height = self.e, -(-self.m // self.tiles)
+        low = self.tiles * height - self.m  # tiles that are one row lower
+        high = self.tiles - low
         mask = None
-        if 0 < last < self.e.lanes:
-            mask = self.e.first_lanes(self.e.integer(last) if self.n > 32 else str(last))
+        if 0 < last < e.lanes:
+            mask = e.first_lanes(e.integer(last) if self.n > 32 else str(last))
         first = _Sides(sides.a, self._at(sides.b, j), self._at(sides.c, j))
+        start, stop = self._tiles_of(part) if part else ("", "")
 
         def all_tiles(at: _Sides) -> None:
             self._tiles(at, height, high, vectors, mask)
             if low:
-                start = self.e.integer(high * height) if high else "0"
-                self._tiles(self._down(at, start), height - 1, low, vectors, mask)
+                below = self._down(at, e.integer(high * height)) if high else at
+                self._tiles(below, height - 1, low, vectors, mask)
 
-        if self.in_panels:
-            self._clear(first, vectors, mask)
-            self._panels(first, vectors, mask, all_tiles)
+        def some_tiles(at: _Sides) -> None:
+            border = e.integer(high)
+            self._tiles_between(at, height, (start, e.smaller(stop, border)), vectors, mask)
+            if low:
+                below = self._down(at, e.integer(high * height))
+                after = e.compute("sub", e.larger(start, border), border)
+                before = e.compute("sub", e.larger(stop, border), border)
+                self._tiles_between(below, height - 1, (after, before), vectors, mask)
+
+        if part:
+            some_tiles(first)
         else:
             all_tiles(first)
 
-    def _clear(self, sides: _Sides, vectors: int, mask: Value | None) -> None:
-        """Zero one block of columns of C."""
-        zero = self.e.constant(0, self.node.dtype)
+    def _tiles_of(self, part: str) -> tuple[str, str]:
+        """The tiles of a part of the rows; parts differ by one tile at most."""
+        e, count = self.e, self.e.integer(self.tiles)
+        shift = str(self.row_parts.bit_length() - 1)
+        bounds = (part, e.compute("add", part, "1"))
+        start, stop = (e.compute("lshr", e.compute("mul", x, count), shift) for x in bounds)
+        return start, stop
 
-        def body(i: str, carried: list[Value]) -> Sequence[Value]:
-            row = self.e.offset(sides.c, i, self.c_row)
-            for v in range(vectors):
-                self._store(zero, row, v, vectors, mask)
-            return carried
-
-        self.e.loop(self.e.integer(self.m), 1, [], body)
-
-    def _panels(
-        self, sides: _Sides, vectors: int, mask: Value | None, all_tiles: Callable[[_Sides], None]
+    def _tiles_between(
+        self, sides: _Sides, height: int, tiles: tuple[str, str], vectors: int, mask: Value | None
     ) -> None:
-        """Blocks of rows of B of nearly equal depth: copy each into the panel, and use it."""
+        """Tiles of one height, from the first to before the last; perhaps none."""
         e = self.e
-        blocks = -(-self.k // _PANEL_ROWS)
-        step = -(-self.k // blocks)
-        whole, step_name = self.depth, e.integer(step)
 
-        def block(number: str, carried: list[Value]) -> Sequence[Value]:
-            k = e.compute("mul", number, step_name)
-            left = e.compute("sub", whole, k)
-            self.depth = e.smaller(left, step_name)
-            source = e.offset(sides.b, k, self.steps[2])
+        def some() -> Sequence[Value]:
+            first, last = (e.compute("mul", x, str(height)) for x in tiles)
+            body = without_values(lambda i: self._tile(self._down(sides, i), height, vectors, mask))
+            e.loop(last, height, [], body, first)
+            return []
 
-            def copy(i: str, inner: list[Value]) -> Sequence[Value]:
-                there, here = (
-                    e.offset(source, i, self.steps[2]),
-                    e.offset(self.panel, i, self.panel_row),
-                )
-                for v in range(vectors):
-                    e.store(self._load(there, v, vectors, mask), self._vector(here, v))
-                return inner
-
-            e.loop(self.depth, 1, [], copy)
-            self.b_row = self.panel_row
-            all_tiles(_Sides(e.offset(sides.a, k, self.steps[1]), self.panel, sides.c))
-            self.b_row, self.depth = self.steps[2], whole
-            return carried
-
-        e.loop(e.integer(blocks), 1, [], block)
+        e.when(e.compare("ult", *tiles), [], some)
 
     def _tiles(
         self, sides: _Sides, height: int, count: int, vectors: int, mask: Value | None
@@ -194,10 +241,7 @@ class _MatmulEmitter:
             self._tile(sides, height, vectors, mask)
             return
 
-        def body(i: str, carried: list[Value]) -> Sequence[Value]:
-            self._tile(self._down(sides, i), height, vectors, mask)
-            return carried
-
+        body = without_values(lambda i: self._tile(self._down(sides, i), height, vectors, mask))
         self.e.loop(self.e.integer(count * height), height, [], body)
 
     def _down(self, sides: _Sides, i: str) -> _Sides:
@@ -218,16 +262,12 @@ class _MatmulEmitter:
         c_rows = [sides.c]
         for _ in range(height - 1):
             c_rows.append(e.offset(c_rows[-1], "1", self.c_row))
-        if self.in_panels:
-            start = [self._load(c, v, vectors, mask) for c in c_rows for v in range(vectors)]
-        else:
-            start = [e.constant(0, dtype)] * (height * vectors)
+        start = [e.constant(0, dtype)] * (height * vectors)
 
         def body(k: str, totals: list[Value]) -> Sequence[Value]:
             across = e.compute("mul", k, self.steps[1])
-            row = e.offset(sides.b, k, self.b_row)
-            full = None if self.in_panels else mask  # a panel has whole vectors
-            b = [self._load(row, v, vectors, full) for v in range(vectors)]
+            row = e.offset(sides.b, k, self.steps[2])
+            b = [self._load(row, v, vectors, mask) for v in range(vectors)]
             after = []
             for i in range(height):
                 x = e.load_one(e.offset(rows[i], across, "1"), dtype)
@@ -257,14 +297,14 @@ class _MatmulEmitter:
         return value
 
 
-def emit_matmul(fusion: Fusion, group: Group, tile: Tile) -> Kernel | None:
-    """The kernel of a matrix product; None if it has no elements."""
-    emitter = _MatmulEmitter(fusion, group, tile)
+def emit_matmul(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
+    """The kernel of a matrix product; none if it has no elements."""
+    emitter = _MatmulEmitter(fusion, group, tiles.direct)
     if emitter.node.size == 0:
-        return None
-    if emitter.k == 0:
-        return _zeros(emitter)
-    return emitter.emit()
+        return []
+    if pays(emitter.m, emitter.n, emitter.k):
+        return [PackedEmitter(emitter.node, emitter.a, emitter.b, *tiles.packed).emit()]
+    return [emitter.emit() if emitter.k else _zeros(emitter)]
 
 
 def _zeros(emitter: _MatmulEmitter) -> Kernel:

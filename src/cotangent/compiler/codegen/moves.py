@@ -13,8 +13,9 @@ from ...errors import CompileError
 from ...shapes import contiguous_strides
 from ..fuse import Fusion, Group
 from ..graph import Node
+from .chunks import axis_to_split
 from .emitter import Emitter, Value
-from .kernel import Kernel, KernelEmitter, lanes_for
+from .kernel import Kernel, KernelEmitter, lanes_for, without_values
 
 _KINDS = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
@@ -51,14 +52,14 @@ def _each(e: KernelEmitter, count: int, body: Callable[[str], None]) -> None:
         e.loop(e.integer(count), 1, [], step)
 
 
-def emit_gather(fusion: Fusion, group: Group) -> Kernel | None:
+def emit_gather(fusion: Fusion, group: Group) -> list[Kernel]:
     """Rows of x by index."""
     node = group.nodes[0]
     x, index = (fusion.dense(operand).base for operand in node.inputs)
     count = node.inputs[1].size
     rows, width = node.inputs[0].shape[0], math.prod(node.inputs[0].shape[1:])
     if count == 0:
-        return None
+        return []
     if rows == 0:
         width = 0  # every index is out of range: check them, and read nothing
     e = KernelEmitter(lanes_for([node.dtype]))
@@ -77,67 +78,89 @@ def emit_gather(fusion: Fusion, group: Group) -> Kernel | None:
 
         e.vector_loop(width, [], part)
 
-    _each(e, count, one)
-    return e.finish(0, 2 * node.size * size)
+    if count == 1:
+        one("0")
+    else:
+        e.split_loop(count, one)
+    return [e.finish(0, 2 * node.size * size)]
 
 
-def emit_scatter(fusion: Fusion, group: Group) -> Kernel | None:
-    """Zeros, and then row after row is added, in order; or x, and rows replace those of x."""
+def emit_scatter(fusion: Fusion, group: Group) -> list[Kernel]:
+    """Zeros, and then row after row is added, in order; or x, and rows replace those of x.
+
+    Where rows are long enough, each chunk does some columns of all of them: so rows are added in
+    the same order however many threads there are.
+    """
     node = group.nodes[0]
     adding = node.op == "scatter_add"
     *start, values, index = (fusion.dense(operand).base for operand in node.inputs)
     count = node.inputs[-1].size
     rows, width = node.shape[0], math.prod(node.shape[1:])
     if node.size == 0 and count == 0:
-        return None
+        return []
     if rows == 0:
         width = 0  # every index is out of range: check them, and write nothing
     e = KernelEmitter(lanes_for([node.dtype]))
     size = node.dtype.itemsize
     source, places, target = e.address(values), e.address(index), e.address(node)
     zero = e.constant(0, node.dtype)
+    split = width > 32  # as `split_vectors` has it
 
-    def begin(j: str, carried: list[Value]) -> Sequence[Value]:
-        first = zero
-        if start:
-            first = e.load(e.offset(e.address(start[0]), j, str(size)), node.dtype)
-        e.store(first, e.offset(target, j, str(size)))
-        return carried
+    def whole(body: Callable[[str], None]) -> None:
+        e.vector_loop(node.size, [], without_values(body))
+
+    columns = e.split_vectors(width)
+
+    def begin(row: str) -> None:
+        there = e.offset(target, row, e.integer(width * size))
+        here = e.offset(e.address(start[0]), row, e.integer(width * size)) if start else ""
+
+        def part(j: str) -> None:
+            first = e.load(e.offset(here, j, str(size)), node.dtype) if start else zero
+            e.store(first, e.offset(there, j, str(size)))
+
+        (columns if split else whole)(part)
 
     def one(i: str) -> None:
         row = _row_of(e, index, places, i, rows)
         here = e.offset(source, i, e.integer(width * size))
         there = e.offset(target, row, e.integer(width * size))
 
-        def part(j: str, carried: list[Value]) -> Sequence[Value]:
+        def part(j: str) -> None:
             at = e.offset(there, j, str(size))
             new = e.load(e.offset(here, j, str(size)), node.dtype)
             e.store(e.add(e.load(at, node.dtype), new) if adding else new, at)
-            return carried
 
-        e.vector_loop(width, [], part)
+        columns(part)
 
-    e.vector_loop(node.size, [], begin)
+    if split:
+        _each(e, rows, begin)
+    else:
+        begin("0")
     if count:
         _each(e, count, one)
-    return e.finish(node.size, 2 * node.size * size)
+    return [e.finish(node.size, size * (node.size + 3 * count * width))]
 
 
-def emit_transpose(fusion: Fusion, group: Group) -> Kernel | None:
+def emit_transpose(fusion: Fusion, group: Group) -> list[Kernel]:
     """A copy of a view whose second to last axis lies densely, in square blocks in registers."""
     node, view = group.nodes[0], group.source
     if view is None:
         raise CompileError(f"a transposing copy without a source: {node.where()}")
     if node.size == 0:
-        return None
+        return []
     e = KernelEmitter(lanes_for([node.dtype]))
     batch = list(range(len(view.shape) - 2))
+    parts = -(-node.shape[-2] // e.lanes)
+    split = axis_to_split([*view.shape[:-2], parts])
+    if parts < 2 and split == len(batch):
+        split = -1
     out = contiguous_strides(node.shape)
     size = node.dtype.itemsize
 
     def at(axis: int, source: str, target: str) -> None:
         if axis == len(batch):
-            _blocks(e, node, source, target, view.strides[-1] * size)
+            _blocks(e, node, (source, target, view.strides[-1] * size), split == axis)
             return
 
         def inside(i: str) -> None:
@@ -145,14 +168,20 @@ def emit_transpose(fusion: Fusion, group: Group) -> Kernel | None:
             moved = e.offset(target, i, e.integer(out[axis] * size))
             at(axis + 1, e.offset(source, i, step), moved)
 
-        _each(e, view.shape[axis], inside)
+        if axis == split:
+            e.split_loop(view.shape[axis], inside)
+        else:
+            _each(e, view.shape[axis], inside)
 
     at(0, e.address(view.base, view.offset), e.address(node))
-    return e.finish(0, 2 * node.size * size)
+    return [e.finish(0, 2 * node.size * size)]
 
 
-def _blocks(e: KernelEmitter, node: Node, source: str, target: str, source_row: int) -> None:
+def _blocks(
+    e: KernelEmitter, node: Node, sides: tuple[str, str, int], is_split: bool
+) -> None:  # fmt: skip
     """Transpose one matrix: rows of the result are columns that lie `source_row` bytes apart."""
+    source, target, source_row = sides
     size = node.dtype.itemsize
     height, width = node.shape[-2:]  # the source has `width` rows of `height` dense elements
     source_step, target_step = e.integer(source_row), e.integer(width * size)
@@ -165,7 +194,32 @@ def _blocks(e: KernelEmitter, node: Node, source: str, target: str, source_row: 
 
         _in_parts(e, width, block)
 
-    _in_parts(e, height, column)
+    if is_split:
+        _split_in_parts(e, height, column)
+    else:
+        _in_parts(e, height, column)
+
+
+def _split_in_parts(e: KernelEmitter, total: int, body: Callable[[str, int], None]) -> None:
+    """`_in_parts`, for the parts that are to be done now."""
+    whole, rest = divmod(total, e.lanes)
+    first, last = e.split(whole + (rest > 0))
+    width, count = str(e.lanes), e.integer(whole)
+    stop = e.smaller(last, count)
+
+    def full() -> Sequence[Value]:
+        start = e.compute("mul", first, width)
+        step = without_values(lambda i: body(i, e.lanes))
+        e.loop(e.compute("mul", stop, width), e.lanes, [], step, start)
+        return []
+
+    def partial() -> Sequence[Value]:
+        body(e.compute("mul", count, width), rest)
+        return []
+
+    e.when(e.compare("ult", first, stop), [], full)
+    if rest:
+        e.when(e.compare("ugt", last, count), [], partial)
 
 
 def _in_parts(e: KernelEmitter, total: int, body: Callable[[str, int], None]) -> None:

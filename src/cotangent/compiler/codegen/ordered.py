@@ -9,13 +9,15 @@ from ..fuse import Fusion, Group
 from .emitter import Emitter, Value
 from .kernel import Kernel, KernelEmitter
 
+_NANOSECONDS_PER_SUM, _NANOSECONDS_PER_COMPARISON = 1.2, 20.0
 
-def emit_ordered(fusion: Fusion, group: Group) -> Kernel | None:
-    """The kernel of a running sum or an argsort; None if it has no elements."""
+
+def emit_ordered(fusion: Fusion, group: Group) -> list[Kernel]:
+    """The kernel of a running sum or an argsort; none if it has no elements."""
     node = group.nodes[0]
     if node.size == 0:
-        return None
-    return _emit_argsort(fusion, group) if node.op == "argsort" else _emit_sums(fusion, group)
+        return []
+    return [_emit_argsort(fusion, group) if node.op == "argsort" else _emit_sums(fusion, group)]
 
 
 def _emit_sums(fusion: Fusion, group: Group) -> Kernel:
@@ -25,7 +27,7 @@ def _emit_sums(fusion: Fusion, group: Group) -> Kernel:
     size, n = node.dtype.itemsize, node.shape[-1]
     source, target = e.address(fusion.dense(node.inputs[0]).base), e.address(node)
 
-    def row(r: str, carried: list[Value]) -> Sequence[Value]:
+    def row(r: str) -> None:
         there = e.offset(source, r, e.integer(n * size))
         here = e.offset(target, r, e.integer(n * size))
 
@@ -36,14 +38,13 @@ def _emit_sums(fusion: Fusion, group: Group) -> Kernel:
             return [total]
 
         e.loop(e.integer(n), 1, [e.constant(0, node.dtype)], step)
-        return carried
 
-    e.loop(e.integer(node.size // n), 1, [], row)
-    return e.finish(node.size, 2 * node.size * size)
+    e.split_loop(node.size // n, row)
+    return e.finish(node.size, 2 * node.size * size, _NANOSECONDS_PER_SUM * node.size)
 
 
 # A heap of indices, in place. Elements are compared with their index as a tie-break, so there is
-# one order, whatever the algorithm: the stable one. %rows, %n, %x and %out are set before.
+# one order, whatever the algorithm: the stable one. The words in capitals are filled in.
 _HEAP_SORT = """
   %r = alloca i64
   %start = alloca i64
@@ -51,17 +52,17 @@ _HEAP_SORT = """
   %root = alloca i64
   %child = alloca i64
   %i = alloca i64
-  store i64 0, ptr %r
+  store i64 %first, ptr %r
   br label %row
 row:
   %r0 = load i64, ptr %r
-  %more = icmp ult i64 %r0, ROWS
+  %more = icmp ult i64 %r0, %last
   br i1 %more, label %begin, label %finished
 begin:
-  %first = mul i64 %r0, COUNT
-  %keys.o = mul i64 %first, SIZE
+  %begin.o = mul i64 %r0, COUNT
+  %keys.o = mul i64 %begin.o, SIZE
   %keys = getelementptr i8, ptr KEYS, i64 %keys.o
-  %places = getelementptr i64, ptr PLACES, i64 %first
+  %places = getelementptr i64, ptr PLACES, i64 %begin.o
   store i64 0, ptr %i
   br label %fill
 fill:
@@ -97,11 +98,11 @@ build:
 take:
   %e1 = sub i64 %e0, 1
   store i64 %e1, ptr %end
-  %last.p = getelementptr i64, ptr %places, i64 %e1
-  %last = load i64, ptr %last.p
+  %tail.p = getelementptr i64, ptr %places, i64 %e1
+  %tail = load i64, ptr %tail.p
   %top = load i64, ptr %places
-  store i64 %top, ptr %last.p
-  store i64 %last, ptr %places
+  store i64 %top, ptr %tail.p
+  store i64 %tail, ptr %places
   store i64 0, ptr %root
   br label %sift
 sift:
@@ -181,11 +182,13 @@ def _emit_argsort(fusion: Fusion, group: Group) -> Kernel:
     text = _HEAP_SORT.strip("\n")
     for tag, left, right in (("a", "%left.i", "%right.i"), ("b", "%root.i", "%child.i")):
         text = text.replace(f"LESS({tag}, {left}, {right})", _less(tag, left, right, held))
+    e.split(node.size // n)
     names = {
-        "ROWS": e.integer(node.size // n), "COUNT": e.integer(n), "SIZE": str(held.itemsize),
-        "KEYS": e.address(x), "PLACES": e.address(node),
+        "COUNT": e.integer(n), "SIZE": str(held.itemsize), "KEYS": e.address(x),
+        "PLACES": e.address(node),
     }  # fmt: skip
     for word, name in names.items():
         text = text.replace(word, name)
     e.lines += text.splitlines()
-    return e.finish(node.size * n.bit_length(), 2 * node.size * 8)
+    comparisons = node.size * n.bit_length()
+    return e.finish(comparisons, 2 * node.size * 8, _NANOSECONDS_PER_COMPARISON * comparisons)

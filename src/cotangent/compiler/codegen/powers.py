@@ -197,8 +197,11 @@ def remainder(e: E, x: V, y: V) -> V:
 
 
 def floor_divide(e: E, x: V, y: V) -> V:
-    """The floor of x / y, of floats."""
-    return e.cast(_quotient(e, e.cast(x, float64), e.cast(y, float64))[0], x.dtype)
+    """The floor of x / y, of floats; NaN for an infinite x, unless y is 0."""
+    quotient = _quotient(e, e.cast(x, float64), e.cast(y, float64))[0]
+    endless = e.eq(e.abs(x), e.constant(math.inf, x.dtype))
+    undefined = e.and_(endless, e.ne(y, e.zero(y)))
+    return e.select(undefined, e.sub(x, x), e.cast(quotient, x.dtype))
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

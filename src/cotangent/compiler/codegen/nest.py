@@ -1,0 +1,188 @@
+"""What the loops of a group read, compute and write, in which phase.
+
+A row is all that is reduced into one result. A group that uses the result of a reduction goes
+through each row several times: in phase 0 it computes what needs no result, in phase 1 what needs
+results of phase 0, and so on. Values with one element for each row are computed between the phases.
+A value that a later phase needs again is read from where it was stored, or from a scratch row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from ...shapes import Shape, contiguous_strides
+from .. import graph as g
+from ..fuse import Fusion, Group
+from ..graph import Node
+from ..views import View, spread
+
+MOST_LANES = 16
+
+
+class Operand:
+    """Memory that the nest reads or writes, with offset and strides in elements over the domain."""
+
+    __slots__ = ("node", "strides", "offset")
+
+    def __init__(self, node: Node, strides: Shape, offset: int = 0) -> None:
+        self.node = node
+        self.strides = strides
+        self.offset = offset
+
+
+class Row(NamedTuple):
+    """An input that is the value of a node of the group for the present row."""
+
+    node: Node
+
+
+class Nest:
+    """A group over its domain, whose axes are collapsed.
+
+    Attributes:
+        operands: (id of a node, number of an input) -> what it is: (literal, dtype), a `Node` with
+            a value at the same element, a `Row`, or the key of a load.
+        loads, stores, scratch: memory, by key; by node; by the id of the node that is kept in it.
+        phase: id of a node -> the phase in which it is computed; for one with a value for each row,
+            before which.
+        phases: how often the loops go through a row.
+        sizes, reduced: the collapsed domain.
+    """
+
+    def __init__(self, fusion: Fusion, group: Group) -> None:
+        self.fusion = fusion
+        self.group = group
+        self.copying = group.source is not None
+        self.loads: dict[Any, Operand] = {}
+        self.operands: dict[tuple[int, int], Any] = {}
+        self.stores: list[tuple[Node, Operand]] = []
+        self.scratch: dict[int, Operand] = {}
+        self.phase: dict[int, int] = {}
+        self.phases = 1
+        self._read()
+        self._write()
+        if not self.copying:
+            self._find_phases()
+        self.sizes, self.reduced = self._collapse()
+
+    def over(self, node: Node) -> Shape:
+        """The shape over which a node reads its inputs."""
+        return node.inputs[0].shape if node.kind == "reduce" else node.shape
+
+    def has_rows(self, node: Node) -> bool:
+        """Whether a node has one value for each row."""
+        return not self.copying and self.group.has_rows(node)
+
+    def nodes_of(self, phase: int) -> list[Node]:
+        """The nodes that the loops of a phase compute, and their reductions."""
+        if self.copying:
+            return self.group.nodes
+        return [
+            node for node in self.group.nodes
+            if id(node) not in self.group.rows and self.phase[id(node)] == phase
+        ]  # fmt: skip
+
+    def rows_before(self, phase: int) -> list[Node]:
+        """The elementwise nodes with one value for each row that are computed before a phase."""
+        return [
+            node for node in self.group.nodes
+            if id(node) in self.group.rows and self.phase[id(node)] == phase
+        ]  # fmt: skip
+
+    def _read(self) -> None:
+        if self.group.source is not None:
+            self._load(self.group.nodes[0], 0, self.group.source, self.group.source.shape)
+            return
+        for node in self.group.nodes:
+            over = self.over(node)
+            for i, x in enumerate(node.inputs):
+                self.operands[id(node), i] = self._operand(node, i, x, over)
+
+    def _operand(self, node: Node, i: int, x: Node, over: Shape) -> Any:
+        literal = g.uniform(x)
+        if literal is not None:
+            return (literal, x.dtype)
+        row = self.fusion.row_value(self.group, x, over)
+        if row is not None:
+            return Row(row)
+        return self.fusion.own_value(self.group, x) or self._load(
+            node, i, self.fusion.view(x), over
+        )
+
+    def _load(self, node: Node, i: int, view: View, over: Shape) -> Any:
+        strides = spread(view, over)
+        if id(node) in self.group.rows:
+            strides = self._over_domain(strides)
+        key = (id(view.base), strides, view.offset)
+        self.loads.setdefault(key, Operand(view.base, strides, view.offset))
+        self.operands[id(node), i] = key
+        return key
+
+    def _over_domain(self, kept: Shape) -> Shape:
+        """Strides over the axes that stay as strides over the domain."""
+        rest = iter(kept)
+        reduced = self.group.reduced or [False] * len(self.group.domain)
+        return tuple([0 if r else next(rest) for r in reduced])
+
+    def _write(self) -> None:
+        for node in self.group.stored:
+            if self.has_rows(node):
+                strides = self._over_domain(contiguous_strides(self.group.kept))
+            else:
+                strides = contiguous_strides(self.group.domain)
+            self.stores.append((node, Operand(node, strides)))
+
+    def _find_phases(self) -> None:
+        ready: dict[int, int] = {}
+        for node in self.group.nodes:
+            phase = 0
+            for i in range(len(node.inputs)):
+                x = self.operands[id(node), i]
+                if isinstance(x, Row):
+                    phase = max(phase, ready[id(x.node)])
+                elif isinstance(x, Node):
+                    phase = max(phase, self.phase[id(x)])
+            self.phase[id(node)] = phase
+            ready[id(node)] = phase + (node.kind == "reduce")
+            if node.kind == "reduce" or not self.has_rows(node):
+                self.phases = max(self.phases, phase + 1)
+        for node in self.group.nodes:
+            for i in range(len(node.inputs)):
+                x = self.operands[id(node), i]
+                if isinstance(x, Node) and self.phase[id(x)] < self.phase[id(node)]:
+                    self._keep(x)
+
+    def _keep(self, node: Node) -> None:
+        """See that a later phase finds the value of `node`."""
+        if id(node) in self.scratch:
+            return
+        stored = next((operand for x, operand in self.stores if x is node), None)
+        if stored is not None:
+            self.scratch[id(node)] = stored
+            return
+        reduced = self.group.reduced or ()
+        inside = [n for n, r in zip(self.group.domain, reduced, strict=True) if r]
+        width = 1 if reduced[-1] else MOST_LANES  # a vector of rows is under way
+        rest = iter(contiguous_strides(tuple(inside)))
+        strides = tuple([width * next(rest) if r else 0 for r in reduced])
+        row = Node("scratch", (width * math.prod(inside),), node.dtype)
+        self.scratch[id(node)] = Operand(row, strides)
+
+    def _collapse(self) -> tuple[list[int], list[bool]]:
+        """Join neighbouring axes through which every operand steps evenly."""
+        operands = [*self.loads.values(), *(operand for _, operand in self.stores)]
+        stored = {id(operand) for operand in operands}
+        operands += [x for x in self.scratch.values() if id(x) not in stored]
+        sizes = list(self.group.domain)
+        reduced = list(self.group.reduced or [False] * len(sizes))
+        i = len(sizes) - 2
+        while i >= 0:
+            even = all(o.strides[i] == o.strides[i + 1] * sizes[i + 1] for o in operands)
+            if even and reduced[i] == reduced[i + 1]:
+                sizes[i : i + 2] = [sizes[i] * sizes[i + 1]]
+                del reduced[i]
+                for operand in operands:
+                    operand.strides = (*operand.strides[:i], *operand.strides[i + 1 :])
+            i -= 1
+        return sizes, reduced

@@ -1,0 +1,49 @@
+"""Diagnosis: a call that failed is run again op by op, to name op, layer and line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import Error, TraceError
+from .graph import Graph, Node
+from .nans import origin
+from .program import Failed
+from .trace import Trace
+from .verify import Inputs
+
+
+def diagnose(
+    graph: Graph, trace: Trace, failure: Failed, inputs: Sequence[Any], name: str, watching: bool
+) -> Error | None:
+    """The error for the iteration that failed.
+
+    Args:
+        graph, trace: of the function, traced again.
+        failure: what the program reported; the variables still are, or `failure` has, what they
+            were before that iteration.
+        inputs: arrays for the arguments of that iteration.
+        name: of the function.
+        watching: whether NaN and infinity are failures. If so, None is returned where no op made
+            one of finite inputs.
+    """
+    variables = [v.peek() for v in trace.variables]
+    if failure.values is not None:
+        for (number, _), value in zip(graph.writes, failure.values, strict=True):
+            variables[number] = value
+    arrays = [np.asarray(x, node.dtype) for x, node in zip(inputs, graph.arguments, strict=True)]
+    hosts = [
+        np.asarray(host.value(), node.dtype)
+        for host, node in zip(trace.host_functions, graph.hosts, strict=True)
+    ]
+    reached: list[Node] = []
+    try:
+        graph.run(arrays, variables, hosts, lambda node, _: reached.append(node))
+    except Error as error:
+        error.message += f"\n  in {reached[-1].where()}"
+        return error
+    if watching:
+        return origin(graph, Inputs(arrays, variables, hosts), name)
+    return TraceError(f"ct.jit: {name} reported a bad index that running it op by op does not show")

@@ -1,0 +1,85 @@
+"""A compiled signature: its program, what it depends on, and how its results are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..config import EPOCH
+from ..tensors import Tensor
+from ..tree import LEAF, unflatten
+from .graph import Graph
+from .guards import Guard
+from .program import Program
+from .results import rebuild
+from .trace import Trace
+
+
+class Traced:
+    """A traced call: its graph, and how its results are put together."""
+
+    __slots__ = ("graph", "trace", "structure", "leaves", "places")
+
+    def __init__(
+        self, graph: Graph, trace: Trace, structure: Any, leaves: list[Any], places: list[int]
+    ) -> None:
+        self.graph = graph
+        self.trace = trace
+        self.structure = structure
+        self.leaves = leaves
+        self.places = places
+
+
+class Entry:
+    """A compiled signature.
+
+    Attributes:
+        program: what runs.
+        guard: what the trace depended on.
+        structure: the value of ``EPOCH.structure`` at which the guard held.
+        results: the tree of the result; its leaves are constants, and tensors at `places`.
+        single: whether the result is one tensor.
+        differentiable: whether gradients can flow through a call: it writes no variable.
+        through: the derivatives, once they were asked for.
+        watching: the program with a check for NaN and infinity, once it was asked for.
+    """
+
+    __slots__ = (
+        "program", "guard", "structure", "results", "leaves", "places", "single", "differentiable",
+        "loose", "through", "watching",
+    )  # fmt: skip
+
+    def __init__(self, program: Any, guard: Guard, traced: Traced) -> None:
+        self.program = program
+        self.guard = guard
+        self.loose = guard.is_loose
+        self.structure = EPOCH.structure
+        self.results = traced.structure
+        self.leaves = traced.leaves
+        self.places = traced.places
+        self.single = traced.structure == LEAF and traced.places == [0]
+        self.differentiable = not traced.graph.writes
+        self.through: Any = None
+        self.watching: Any = None
+
+    def use(self, program: Program) -> None:
+        """Run `program` from now on."""
+        self.program = program
+
+    def current(self) -> bool:
+        """Whether the program still is what the function means."""
+        if self.structure == EPOCH.structure:
+            return not self.loose or self.guard.loose_parts_hold()
+        if not self.guard.holds():
+            return False
+        self.structure = EPOCH.structure
+        return True
+
+    def assemble(self, arrays: Sequence[Any]) -> Any:
+        """The result of the function, with `arrays` as its tensors."""
+        if self.single:
+            return Tensor(arrays[0])
+        leaves = list(self.leaves)
+        for place, array in zip(self.places, arrays, strict=True):
+            leaves[place] = Tensor(array)
+        return rebuild(unflatten(self.results, iter(leaves)))
