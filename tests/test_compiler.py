@@ -358,6 +358,7 @@ ROWS = {
     "standardised": lambda x: (
         ((x - x.mean(-1, keepdims=True)) ** 3).sum() / ct.sqrt(ct.variance(x) + 1)
     ),
+    "weighted": lambda x: (nn.layer_norm(x, x[0] + 2, x[-1]) * x).sum(),
     "columns": lambda x: (x / (1 + ct.std(x, axis=0))).max(),
     "all": lambda x: ((x - x.mean()) / (1 + ct.std(x))).sum(),
     "three steps": lambda x: (
@@ -366,7 +367,9 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (40, 33), (5, 4096), (2, 3, 70), (70, 1), (1, 9)])
+@pytest.mark.parametrize(
+    "shape", [(3, 5), (40, 33), (5, 4096), (2, 3, 70), (70, 1), (1, 9), (100, 37), (2, 50, 33)]
+)
 @pytest.mark.parametrize("name", ROWS)
 def test_row_programs_equal_eager(name, shape):
     x = np.random.default_rng(0).normal(size=shape)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cotangent.compiler.codegen import functions
+from cotangent.compiler.codegen import functions, powers, trigonometry
 from cotangent.compiler.codegen.emitter import Emitter, Value
 from cotangent.dtypes import INTEGERS, bool_, float32, float64, uint8
 from cotangent.errors import DTypeError
@@ -452,6 +452,12 @@ def test_lowering_agrees_with_evaluation(name: str) -> None:
 # Other instruction sets
 
 
+CALLED_WITH_TWO = {"pow", "atan2", "remainder", "floor_divide"}
+CALLED = sorted(
+    {*functions.FUNCTIONS, *powers.FUNCTIONS, *trigonometry.FUNCTIONS} - CALLED_WITH_TWO
+)
+
+
 def everything(e: Emitter, *xs: Value) -> list[Value]:
     """Every operation on every dtype, one value a dtype."""
     found = []
@@ -465,6 +471,8 @@ def everything(e: Emitter, *xs: Value) -> list[Value]:
         if x.dtype.kind == "f":
             found += [getattr(e, name)(x) for name in ("exp", "log", "tanh", "sqrt")]
             found += [e.logaddexp(x, e.one(x)), e.copysign(e.one(x), x)]
+            found += [e.call(name, x) for name in CALLED]
+            found += [e.call(name, x, e.constant(1.3, x.dtype)) for name in CALLED_WITH_TWO]
         else:
             found += [e.shl(x, e.one(x)), e.shr(x, e.one(x))]
     return found

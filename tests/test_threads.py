@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -452,24 +451,43 @@ def test_threads_that_sleep_are_woken():
     assert _word(pool.FINISHED).value > 0
 
 
-def test_after_a_loss_the_caller_works_alone_for_a_while(monkeypatch, everything_split):
-    f, x = ct.jit(lambda x: x.tanh()), _random(33, 34)
-    monkeypatch.setattr(pool, "_CAUTION", 10**9)
+CLOCK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int64 * 2))
+
+
+def test_after_a_loss_the_caller_works_alone_for_a_while(monkeypatch):
+    f, x = ct.jit(lambda x: x.exp() * 2), _random(701, 303)
+    monkeypatch.setattr(pool, "_CAUTION", 20)
     ct.set_num_threads(3)
     expected = f(x).numpy().tobytes()
-    for _ in range(200):  # to wake threads for so little is a loss
+    times = []
+
+    def read(_, place):
+        place.contents[:] = divmod(times.pop(0), 10**9)
+        return 0
+
+    clock = CLOCK(read)
+    _word(pool.CLOCK).value = ctypes.cast(clock, ctypes.c_void_p).value
+    alone, finished = _word(pool.ALONE), _word(pool.FINISHED)
+    sleepers = _word(pool.SLEEPERS, ctypes.c_int32)
+
+    def region(*readings):
+        """Whether a run with these readings of the clock was a region; no thread comes to help."""
         _asleep(2)
-        f(x)
-        if _word(pool.ALONE).value:
-            break
-    assert _word(pool.ALONE).value > time.monotonic_ns()
-    _asleep(2)
-    _word(pool.FINISHED).value = -77  # a region would set it to 0
-    assert f(x).numpy().tobytes() == expected
-    assert _word(pool.FINISHED).value == -77
-    _word(pool.ALONE).value = time.monotonic_ns()  # it is over
-    assert f(x).numpy().tobytes() == expected
-    assert _word(pool.FINISHED).value >= 0
+        sleepers.value = 0  # so nobody is woken
+        times[:], finished.value = readings, -77
+        same = f(x).numpy().tobytes() == expected
+        sleepers.value = 2
+        assert same and times == []
+        return finished.value == 0
+
+    second = 10**9
+    alone.value = 0
+    assert region(second, second, second + 100, second + 100)  # nothing lost
+    assert alone.value == 0
+    assert region(second, second + 500, second + 600, second + 4100)  # of 4100, 100 were needed
+    assert alone.value == second + 4100 + 20 * 4000
+    assert not region(alone.value - 1)
+    assert region(*[alone.value] * 4)
 
 
 def test_a_system_that_gives_no_threads_is_told_of_and_works(monkeypatch):

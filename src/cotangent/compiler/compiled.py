@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..config import EPOCH, STATE
+from ..config import STATE
 from ..errors import ArgumentError, ArgumentTypeError, CompileError, ShapeError, TraceError
 from ..gradients import Modes
 from ..tensors import Tensor, Variable
@@ -27,7 +27,7 @@ from .arguments import (
     what_varies,
 )
 from .diagnose import diagnose
-from .entry import Entry, Traced
+from .entry import Entry, Recent, Traced
 from .explain import explain_step
 from .guards import Guard, captured
 from .link import link
@@ -62,9 +62,8 @@ class Jitted:
         self._warned = False
         self._last: tuple[Any, Any] | None = None
         self._keep: dict[int, Any] = {}
-        # The latest call: most calls are like the one before, and take a shorter way.
         # One attribute, so that another thread's call cannot come between its parts.
-        self._recent: tuple[Entry, bool, tuple[Any, ...]] | None = None
+        self._recent: Recent | None = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
@@ -86,15 +85,15 @@ class Jitted:
         return self.__qualname__ if owner is None else (getattr, (owner, self.__name__))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if STATE.trace is not None:
+        state = STATE  # of this thread: each look at it takes as long as three attributes
+        if state.trace is not None:
             return self._call_watched(args, kwargs) if is_on() else self._function(*args, **kwargs)
-        known = None if kwargs else self._recall(args)
-        if known is None:
-            key, inputs = self._signature(args, kwargs)
-            entry = self._find(key, args, kwargs)
-            self._remember(args, kwargs, entry)
+        grad, recent = state.grad, self._recent
+        inputs = None if recent is None or kwargs else recent.inputs(args, grad)
+        if inputs is None or recent is None:
+            entry, inputs = self._resolve(args, kwargs)
         else:
-            entry, inputs = known
+            entry = recent.entry
         try:
             arrays = entry.program.call(inputs)
         except Failed as failure:
@@ -102,29 +101,31 @@ class Jitted:
         except TypeError:
             refuse_leaked(self.__name__, args, kwargs)
             raise
-        result = entry.assemble(arrays)
-        if entry.differentiable and STATE.grad:
-            return track_results(self, entry, args, kwargs, result)
-        return result
+        if grad and entry.differentiable:
+            return track_results(self, entry, args, kwargs, arrays)
+        return Tensor(arrays[0]) if entry.single else entry.assemble(arrays)
+
+    def _resolve(self, args: Any, kwargs: Any) -> tuple[Entry, list[Any]]:
+        """The program for a call, and the arrays to run it on."""
+        key, inputs = self._signature(args, kwargs)
+        entry = self._find(key, args, kwargs)
+        # Let the next call be compared with this one, if all arguments are arrays.
+        self._recent = None
+        if not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args):
+            self._recent = Recent(entry, STATE.grad, args)
+        return entry, inputs
 
     def _call_watched(self, args: Any, kwargs: Any) -> Any:
         """A call while `debug_nans` is on."""
         watch, STATE.trace = STATE.trace, None
         try:
-            known = None if kwargs else self._recall(args)
-            if known is None:
-                key, inputs = self._signature(args, kwargs)
-                entry = self._find(key, args, kwargs)
-                self._remember(args, kwargs, entry)
-            else:
-                entry, inputs = known
+            entry, inputs = self._resolve(args, kwargs)
             arrays = self._checked(entry, inputs, args, kwargs)
         finally:
             STATE.trace = watch
-        result = entry.assemble(arrays)
         if entry.differentiable and STATE.grad:
-            return track_results(self, entry, args, kwargs, result)
-        return result
+            return track_results(self, entry, args, kwargs, arrays)
+        return entry.assemble(arrays)
 
     def _checked(self, entry: Entry, inputs: Sequence[Any], args: Any, kwargs: Any) -> Any:
         """The results of a call, if no op made a NaN or an infinity of finite numbers."""
@@ -167,8 +168,7 @@ class Jitted:
             for array, leaf in zip(arrays, leaves, strict=True)
         ]
         first = unflatten(structure, iter(slices))
-        key, _ = self._signature(first, {})
-        entry = self._find(key, first, {})
+        entry, _ = self._resolve(first, {})
         watching = is_on()
         program = self._watching(entry, first, {}) if watching else entry.program
         try:
@@ -252,33 +252,6 @@ class Jitted:
             return general_signature(args, kwargs, self._keep)
         return tuple(parts), inputs
 
-    def _recall(self, args: tuple[Any, ...]) -> tuple[Entry, list[Any]] | None:
-        """The program and the arrays to run it on, if this call is like the latest one."""
-        recent = self._recent  # once: another thread may change it
-        if recent is None:
-            return None
-        entry, grad, known = recent
-        if len(args) != len(known) or STATE.grad is not grad:
-            return None
-        inputs = []
-        for x, (kind, dtype, shape) in zip(args, known, strict=True):
-            if type(x) is not kind:
-                return None
-            data = x if kind is np.ndarray else x.data
-            if data.dtype is not dtype or data.shape != shape:
-                return None
-            inputs.append(data)
-        if entry.structure != EPOCH.structure:
-            return None
-        return None if entry.loose and not entry.guard.loose_parts_hold() else (entry, inputs)
-
-    def _remember(self, args: tuple[Any, ...], kwargs: Any, entry: Entry) -> None:
-        """Let the next call be compared with this one, if all arguments are arrays."""
-        self._recent = None
-        if not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args):
-            kinds = tuple((type(x), x.dtype, x.shape) for x in args)
-            self._recent = (entry, STATE.grad, kinds)
-
     def _find(self, key: Any, args: Any, kwargs: Any) -> Entry:
         """The program for a signature: one that is current, or a new one."""
         entries = self._entries.get(key)
@@ -332,7 +305,7 @@ class Jitted:
             f"{what_varies(self._function, before, self._last)}; pass arrays of few shapes, and "
             "numbers that change as floats or arrays",
             RuntimeWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
     # -- tracing --------------------------------------------------------------------------

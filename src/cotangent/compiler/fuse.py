@@ -22,6 +22,8 @@ from .views import View, move, same_elements, spread, squeeze, whole
 _MOST_NODES = 64
 # A row of so many elements, several values each, stays in the first-level cache.
 _LONGEST_ROW = 4096
+# From so many rows on, columns of sums are kept in the cache beside the row.
+_MANY_ROWS = 64
 
 
 # Kinds of ops that have a kernel of their own, and those among them that read row-major inputs.
@@ -40,6 +42,7 @@ class Group:
         nodes: in order.
         rows: ids of those elementwise nodes that have one value for each row, which is all that is
             reduced into one result.
+        columns: ids of reductions over all other axes than `reduced`, added up row by row.
         copies: views that are copied into memory of their own under a node (see `Fusion.copy`).
         stored: the nodes whose values other kernels, outputs or writes need.
         before: bit set of the groups that must run earlier.
@@ -48,8 +51,8 @@ class Group:
     """
 
     __slots__ = (
-        "kind", "number", "domain", "reduced", "nodes", "rows", "stored", "before", "last",
-        "source", "why",
+        "kind", "number", "domain", "reduced", "nodes", "rows", "columns", "stored", "before",
+        "last", "source", "why",
     )  # fmt: skip
 
     def __init__(self, kind: str, number: int, domain: Shape) -> None:
@@ -59,6 +62,7 @@ class Group:
         self.reduced: tuple[bool, ...] | None = None
         self.nodes: list[Node] = []
         self.rows: set[int] = set()
+        self.columns: set[int] = set()
         self.stored: list[Node] = []
         self.before = 0
         self.last = 0
@@ -73,7 +77,9 @@ class Group:
 
     def has_rows(self, node: Node) -> bool:
         """Whether `node`, one of the group's, has one value for each row."""
-        return node.kind == "reduce" or id(node) in self.rows
+        if node.kind == "reduce":
+            return id(node) not in self.columns
+        return id(node) in self.rows
 
     @property
     def bit(self) -> int:
@@ -91,12 +97,14 @@ class Fusion:
         groups: in an order in which they can run.
         stored: id(node) -> node, for every value that lives in memory.
         writes, outputs: as in the graph, with nodes whose memory holds nothing else.
+        varying: sizes that the next call may well have different, such as that of the batch.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.groups: list[Group] = []
         self.stored: dict[int, Node] = {}
+        self.varying = varying_sizes(graph)
         self._group_of: dict[int, Group] = {}
         self._views: dict[int, View] = {}
         self._inlined = single_uses(graph)
@@ -153,8 +161,10 @@ class Fusion:
     def row_value(self, group: Group, node: Node, over: Shape) -> Node | None:
         """The node of `group` with one value for each row that `node` is, or repeats along the
         rows, where it is read over the shape `over`; if any."""
+        if group.reduced is None:
+            return None
         base = self._base(node)
-        if group.reduced is None or self._group_of.get(id(base)) is not group:
+        if self._group_of.get(id(base)) is not group:
             return None
         view = self._view_of(base, node) if group.has_rows(base) else None
         if view is None or view.offset:
@@ -236,7 +246,10 @@ class Fusion:
         outside = self._outside(tree)
         group = self._join(outside, root, domain, reduced, tree)
         if reduced is not None:
-            group.reduced = reduced
+            if group.reduced not in (None, reduced):
+                group.columns.add(id(root))
+            else:
+                group.reduced = reduced
         for node in tree:
             self._group_of[id(node)] = group
         group.nodes += tree
@@ -335,7 +348,7 @@ class Fusion:
             return "the group before it is a copy"
         if len(group.nodes) + count > _MOST_NODES:
             return f"the group before it has {len(group.nodes)} nodes"
-        if reduced is not None and group.reduced not in (None, reduced):
+        if reduced is not None and not _can_reduce(group, reduced):
             return "its reduction runs over other axes than the group's"
         before = 0
         for x, over in outside:
@@ -413,6 +426,15 @@ def in_order(groups: list[Group]) -> list[Group]:
     return order
 
 
+def _can_reduce(group: Group, reduced: tuple[bool, ...]) -> bool:
+    """Whether a reduction can join `group`: over the same axes; or over all others, of many short
+    rows."""
+    if group.reduced in (None, reduced):
+        return True
+    across = tuple([not r for r in reduced]) == group.reduced and group.reduced[-1]
+    return across and _has_short_rows(group) and math.prod(group.kept) >= _MANY_ROWS
+
+
 def _has_short_rows(group: Group) -> bool:
     """Whether what is reduced into one result stays in the first-level cache."""
     return math.prod(group.domain) <= _LONGEST_ROW * math.prod(group.kept)
@@ -443,6 +465,13 @@ def single_uses(graph: Graph) -> set[int]:
             if same and found[0].kind in ("elementwise", "reduce"):
                 inlined.add(id(node))
     return inlined
+
+
+def varying_sizes(graph: Graph) -> frozenset[int]:
+    """The lengths of the arguments (their leading axes) that no variable has for a size. Kernels do
+    not have them in their text, so that a batch of another size needs no new ones."""
+    lengths = {node.shape[0] for node in graph.arguments if node.shape}
+    return frozenset(lengths - {n for node in graph.variables for n in node.shape} - {1})
 
 
 def twin(node: Node) -> Node:

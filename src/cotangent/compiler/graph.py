@@ -35,11 +35,14 @@ class Node:
         region: nodes of different regions are not merged, though they compute the same: a
             checkpoint computes them again to save memory. 0 for most.
         order: when it was traced, or the node that it stands for.
+        size: the number of elements.
+        op, kind: name and kind of the primitive; the role of a leaf.
+        uniform: the value of a constant all of whose elements are the same; else None.
     """
 
     __slots__ = (
         "role", "primitive", "inputs", "attrs", "payload", "shape", "dtype", "source", "layer",
-        "region", "order", "_size",
+        "region", "order", "size", "op", "kind", "uniform",
     )  # fmt: skip
 
     def __init__(
@@ -61,22 +64,9 @@ class Node:
         size = 1
         for n in shape:
             size *= n
-        self._size = size
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self._size
-
-    @property
-    def op(self) -> str:
-        """The name of the primitive, or the role of a leaf."""
-        return self.primitive.name if self.primitive is not None else self.role
-
-    @property
-    def kind(self) -> str:
-        """The kind of the primitive, or the role of a leaf."""
-        return self.primitive.kind if self.primitive is not None else self.role
+        self.size = size
+        self.op, self.kind = (role, role) if primitive is None else (primitive.name, primitive.kind)
+        self.uniform = _uniform(payload) if role == CONSTANT else None
 
     def __repr__(self) -> str:
         return f"<{self.op} {self.dtype}{list(self.shape)}>"
@@ -128,9 +118,10 @@ def is_readable(array: Any) -> bool:
 
 def uniform(node: Node) -> Any:
     """The value of a constant all of whose elements are the same, or None."""
-    if node.role != CONSTANT:
-        return None
-    array = node.payload
+    return node.uniform
+
+
+def _uniform(array: Any) -> Any:
     if array.size == 0 or any(s and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
         return None
     return array.flat[0]
@@ -250,18 +241,21 @@ def evaluate(node: Node, inputs: Sequence[Any]) -> Any:
 def ordered(roots: Sequence[Node], as_traced: bool = False) -> list[Node]:
     """Every node that `roots` need, each after its inputs; of the inputs, those traced first come
     first if that is asked for. No recursion: graphs are deep."""
-    done: set[int] = set()
+    finished: dict[int, bool] = {}  # False while the inputs of a node are looked at
     order: list[Node] = []
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(roots)]
+    stack = list(reversed(roots))
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in done:
-            done.add(id(node))
-            stack.append((node, True))
+        node = stack[-1]
+        state = finished.get(id(node))
+        if state is None:
+            finished[id(node)] = False
             inputs: Sequence[Node] = node.inputs
             if as_traced:
                 inputs = sorted(inputs, key=lambda x: x.order)
-            stack.extend((x, False) for x in reversed(inputs) if id(x) not in done)
+            stack.extend([x for x in reversed(inputs) if id(x) not in finished])
+        else:
+            stack.pop()
+            if not state:
+                finished[id(node)] = True
+                order.append(node)
     return order

@@ -38,19 +38,22 @@ class Guard:
 
     Attributes:
         roots: layers, models and optimizers that took part.
-        loose: containers below them that do not announce changes, with their parts.
+        loose: containers below them that do not announce changes, with their parts; but for
+            lists and tuples.
         is_loose: whether `loose_parts_hold` has anything to look at.
     """
 
-    __slots__ = ("roots", "loose", "is_loose", "_cells", "_names", "_facts")
+    __slots__ = ("roots", "loose", "is_loose", "_lists", "_cells", "_names", "_facts")
 
     def __init__(self, roots: list[Any], references: Sequence[Reference] = ()) -> None:
         self.roots = roots
         self._cells = [(x.holder, x.value) for x in references if x.name is None]
         self._names = [x for x in references if x.name]
         self._facts = _facts(roots)
-        self.loose = [(x, _keys(x), list(parts_of(x))) for root in roots for x in _loose(root)]
-        self.is_loose = bool(self.loose or self._cells or self._names)
+        loose = [(x, _keys(x), list(parts_of(x))) for root in roots for x in _loose(root)]
+        self._lists = [(x, parts) for x, _, parts in loose if isinstance(x, (list, tuple))]
+        self.loose = [entry for entry in loose if not isinstance(entry[0], (list, tuple))]
+        self.is_loose = bool(loose or self._cells or self._names)
 
     def holds(self) -> bool:
         """Whether everything is as it was; looks at all of it."""
@@ -61,8 +64,16 @@ class Guard:
         for names, name, value in self._names:  # as in names_hold: this runs at every call
             if names.get(name) is not value:
                 return False
-        if self._cells and not self.names_hold():
+        try:
+            for cell, value in self._cells:
+                if cell.cell_contents is not value:
+                    return False
+        except ValueError:  # the name was deleted
             return False
+        for item, before in self._lists:
+            if len(item) != len(before) or not all(map(is_, item, before)):
+                if not _same(before, list(item)):
+                    return False
         for item, keys, before in self.loose:
             now = parts_of(item)
             same = len(now) == len(before) and all(map(is_, now, before))

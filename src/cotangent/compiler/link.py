@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,7 +27,11 @@ from .trace import Host
 _DRIVER = "run"
 # Kernels in executable memory, by name; a name is a hash of the text.
 _FUNCTIONS: dict[str, int] = {}
-_IMAGES: dict[str, bytes] = {}
+# The objects that they came from, by number, for the disk cache; those used longest ago go first.
+_IMAGES: dict[int, bytes] = {}
+_IMAGE_OF: dict[str, int] = {}
+_NUMBERS = itertools.count()
+_MOST_IMAGE_BYTES = 16 << 20
 # Layouts by graph key, the most recent ones: a function that is traced again, after a change
 # that did not concern it, finds its own.
 _LAYOUTS: dict[str, bytes] = {}
@@ -42,7 +47,8 @@ def link(
     if isa == "none":
         _say_once("this machine has no code generation (Linux on x86-64 with AVX2 has)")
         return Interpreted(graph, variables, host_functions)
-    layout = _recall(graph, isa) or _make(graph, isa)
+    key = _graph_key(graph, isa)
+    layout = _recall(key) or _make(graph, isa, key)
     if layout is None:
         _say_once("llvmlite is not installed (pip install llvmlite)")
         return Interpreted(graph, variables, host_functions)
@@ -50,9 +56,8 @@ def link(
     return Program(layout, arrays, variables, host_functions, _FUNCTIONS)
 
 
-def _recall(graph: Graph, isa: str) -> Layout | None:
+def _recall(key: str | None) -> Layout | None:
     """The layout of an equal graph, with its kernels loaded: from before, or from disk."""
-    key = _graph_key(graph, isa)
     if key is None:
         return None
     stored = _LAYOUTS.get(key)
@@ -73,7 +78,7 @@ def _remember(key: str, stored: bytes) -> None:
     _LAYOUTS[key] = stored
 
 
-def _make(graph: Graph, isa: str) -> Layout | None:
+def _make(graph: Graph, isa: str, key: str | None) -> Layout | None:
     """A new layout with its kernels; None if that takes LLVM, and there is none."""
     made = plan(fuse(simplify(graph)), TILES[isa])
     layout = make_layout(graph, made)
@@ -84,15 +89,37 @@ def _make(graph: Graph, isa: str) -> Layout | None:
         if not is_available():
             return None
         image = build([texts[name] for name in missing], isa)
-        _FUNCTIONS.update(loader.load(image))
-        for name in missing:
-            _IMAGES[name] = image
-    key = _graph_key(graph, isa)
+        functions = loader.load(image)
+        _FUNCTIONS.update(functions)
+        _keep(image, functions)
     if key is not None:
         stored = layout.to_bytes()
         _remember(key, stored)
-        cache.write(key, [stored, *{id(i): i for i in (_IMAGES[n] for n in texts)}.values()])
+        images = _images_of(texts)
+        if images is not None:
+            cache.write(key, [stored, *images])
     return layout
+
+
+def _keep(image: bytes, names: Iterable[str]) -> None:
+    """Keep the object of some kernels, but not more than so many bytes of objects."""
+    number = next(_NUMBERS)
+    _IMAGES[number] = image
+    for name in names:
+        _IMAGE_OF[name] = number
+    while len(_IMAGES) > 1 and sum(map(len, _IMAGES.values())) > _MOST_IMAGE_BYTES:
+        del _IMAGES[next(iter(_IMAGES))]
+
+
+def _images_of(names: Iterable[str]) -> list[bytes] | None:
+    """The objects that have all of some kernels; None if one was not kept: then the step is not
+    stored on disk, and the next process compiles it."""
+    numbers = sorted({_IMAGE_OF[name] for name in names})
+    if not all(number in _IMAGES for number in numbers):
+        return None
+    for number in numbers:
+        _IMAGES[number] = _IMAGES.pop(number)  # used last
+    return [_IMAGES[number] for number in numbers]
 
 
 def _take(objects: Sequence[bytes], layout: Layout) -> bool:
@@ -100,9 +127,12 @@ def _take(objects: Sequence[bytes], layout: Layout) -> bool:
     needed = {_DRIVER, *(name for name, *_ in layout.kernels)}
     if not needed <= _FUNCTIONS.keys():
         for image in objects:
-            for name, address in loader.load(image).items():
+            functions = loader.load(image)
+            new = functions.keys() - _FUNCTIONS.keys()
+            if new:
+                _keep(image, new)
+            for name, address in functions.items():
                 _FUNCTIONS.setdefault(name, address)
-                _IMAGES.setdefault(name, image)
     return needed <= _FUNCTIONS.keys()
 
 

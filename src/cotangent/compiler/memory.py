@@ -131,15 +131,19 @@ def _commits(fusion: Fusion) -> list[Group]:
     variable which another one writes goes first.
     """
     writes = {id(node): number for number, node in fusion.writes}
-    readers = _variable_readers(fusion)
-    chosen = []
+    chosen: list[Group] = []
+    readers: dict[int, set[int]] = {}  # number of a group -> those of the variables that it reads
     for group in fusion.groups:
         if group.kind != "loops" or not all(id(node) in writes for node in group.stored):
             continue
         numbers = {writes[id(node)] for node in group.stored}
         needed = any(other.before & group.bit for other in fusion.groups)
-        if not needed and not _is_checking(group) and _reads_in_place(fusion, group, numbers):
+        if needed or _is_checking(group):
+            continue
+        views = _views_read(fusion, group)
+        if _reads_in_place(group, views, numbers):
             chosen.append(group)
+            readers[group.number] = {x.base.payload for x in views if x.base.role == g.VARIABLE}
     return _ordered(chosen, writes, readers)
 
 
@@ -147,12 +151,12 @@ def _is_checking(group: Group) -> bool:
     return any(node.op in ("check_index", "wrap_index") for node in group.nodes)
 
 
-def _reads_in_place(fusion: Fusion, group: Group, numbers: set[int]) -> bool:
-    """Whether the group reads the variables in `numbers` only at the elements it writes."""
+def _reads_in_place(group: Group, views: list[View], numbers: set[int]) -> bool:
+    """Whether the group, which reads `views`, reads the variables in `numbers` only at the elements it writes."""
     if any(node.kind == "reduce" for node in group.nodes):
         return False
     dense = contiguous_strides(group.domain)
-    for view in _views_read(fusion, group):
+    for view in views:
         if view.base.role == g.VARIABLE and view.base.payload in numbers:
             strides = tuple(s for s, n in zip(view.strides, view.shape, strict=True) if n != 1)
             if squeeze(view.shape) != group.domain or strides != dense or view.offset:
@@ -168,15 +172,6 @@ def _views_read(fusion: Fusion, group: Group) -> list[View]:
         fusion.view(x) for node in group.nodes for x in node.inputs
         if g.uniform(x) is None and not fusion.is_inside(group, node, x)
     ]  # fmt: skip
-
-
-def _variable_readers(fusion: Fusion) -> dict[int, set[int]]:
-    """Group number -> the numbers of the variables that it reads."""
-    found: dict[int, set[int]] = {}
-    for group in fusion.groups:
-        views = _views_read(fusion, group)
-        found[group.number] = {v.base.payload for v in views if v.base.role == g.VARIABLE}
-    return found
 
 
 def _ordered(

@@ -1,8 +1,9 @@
 """Simplification: constants, algebra, common subexpressions, dead code.
 
-One pass over the nodes in order. Every node is rebuilt on simplified inputs, run through the
-table of rules until none applies, and then looked up among the equal nodes before it. Dead code
-goes because a graph holds only what its outputs and writes need.
+Every node, in order, is rebuilt on simplified inputs, run through the rules for its op until none
+applies, and then looked up among the equal nodes before it. Dead code goes because a graph holds
+only what its outputs and writes need. Two steps that look at the users of nodes follow; what they
+changed goes through the rules again.
 """
 
 from __future__ import annotations
@@ -30,20 +31,92 @@ from .widen import widen
 
 Rule = Callable[[Node], Node | None]
 RULES: list[Rule] = []
+_NAMES: dict[Rule, tuple[str, ...]] = {}
 
 
-def rule(function: Rule) -> Rule:
-    """Enter a rule: it gets a node, and returns what to put in its place, or None."""
-    RULES.append(function)
-    return function
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Enter a rule: it gets a node, and returns what to put in its place, or None.
+
+    Args:
+        names: of the ops, or of the kinds of ops, that it is for; none for all.
+    """
+
+    def enter(function: Rule) -> Rule:
+        RULES.append(function)
+        _NAMES[function] = names
+        return function
+
+    return enter
 
 
 def simplify(graph: Graph) -> Graph:
     """An equal graph with less in it, that computes nothing in narrow floats."""
-    return _stage_reductions(_rewrite(_transpose_products(_rewrite(widen(graph)))))
+    simplifier = _Simplifier()
+    graph = simplifier.rewrite(widen(graph), {})
+    for step in (_transposed_products, _staged_reductions):
+        replaced = step(graph)
+        if replaced:
+            graph = simplifier.rewrite(graph, replaced)
+    return graph
 
 
-def _transpose_products(graph: Graph) -> Graph:
+class _Simplifier:
+    """Rewrites graphs; it knows the nodes that the rules leave alone, so a second graph with the
+    same nodes takes little."""
+
+    def __init__(self) -> None:
+        self._settled: dict[int, Node] = {}
+        self._rules: dict[str, list[Rule]] = {}
+
+    def rewrite(self, graph: Graph, replaced: dict[int, Node]) -> Graph:
+        """Every rule wherever it applies, and equal nodes made one.
+
+        Args:
+            replaced: by the ids of nodes of `graph`, others on the same inputs to put there.
+        """
+        new: dict[int, Node] = {}
+        known: dict[Any, Node] = {}
+
+        def renewed(node: Node) -> Node:
+            inputs = tuple([new.get(id(x)) or renewed(x) for x in node.inputs])
+            return self._settle(_on(node, inputs), known)
+
+        for node in graph.nodes:
+            new[id(node)] = renewed(replaced.get(id(node), node))
+        return Graph(
+            graph.arguments, graph.variables, graph.hosts, [new[id(n)] for n in graph.outputs],
+            [(number, new[id(n)]) for number, n in graph.writes],
+        )  # fmt: skip
+
+    def _settle(self, node: Node, known: dict[Any, Node]) -> Node:
+        """The first equal node before this one, once no rule applies."""
+        while node.role == "op" and id(node) not in self._settled:
+            better = None
+            for applies in self._rules_for(node):
+                better = applies(node)
+                if better is not None:
+                    break
+            if better is None:
+                break
+            if id(better) in known:
+                return better
+            node = better
+        key = _key(node)
+        found = known.get(key)
+        if found is None:
+            known[key] = known[id(node)] = self._settled[id(node)] = found = node
+        return found
+
+    def _rules_for(self, node: Node) -> list[Rule]:
+        rules = self._rules.get(node.op)
+        if rules is None:
+            here = {node.op, node.kind}
+            rules = [x for x in RULES if not _NAMES.get(x) or here & set(_NAMES[x])]
+            self._rules[node.op] = rules
+        return rules
+
+
+def _transposed_products(graph: Graph) -> dict[int, Node]:
     """(a @ b) transposed, and used in no other way, is b transposed @ a transposed: no copy."""
     users: dict[int, int] = {}
     for node in graph.nodes:
@@ -63,10 +136,10 @@ def _transpose_products(graph: Graph) -> Graph:
         ):
             sides = [_swap(x, node) for x in reversed(product.inputs)]
             swapped[id(node)] = g.apply(matmul, sides, {}, product)
-    return _replace(graph, swapped) if swapped else graph
+    return swapped
 
 
-def _stage_reductions(graph: Graph) -> Graph:
+def _staged_reductions(graph: Graph) -> dict[int, Node]:
     """Reductions over more axes than another one over the same shape are made in two steps, of
     which the first is over the axes of that one: so the rows that it goes through serve both."""
     by_shape: dict[Shape, list[tuple[int, ...]]] = {}
@@ -83,7 +156,7 @@ def _stage_reductions(graph: Graph) -> Graph:
             first = {"axes": max(fewer, key=len), "keepdims": True}
             row = g.apply(find(node.op), node.inputs, first, node)
             staged[id(node)] = g.apply(find(node.op), (row,), node.attrs, node)
-    return _rewrite(_replace(graph, staged)) if staged else graph
+    return staged
 
 
 def _swap(x: Node, like: Node) -> Node:
@@ -91,22 +164,9 @@ def _swap(x: Node, like: Node) -> Node:
     return g.apply(permute_dims, (x,), {"axes": (*range(rank - 2), rank - 1, rank - 2)}, like)
 
 
-def _replace(graph: Graph, replaced: dict[int, Node]) -> Graph:
-    """The graph with some nodes replaced by others on the same inputs."""
-    new: dict[int, Node] = {}
-
-    def renewed(node: Node) -> Node:
-        inputs = tuple([new.get(id(x)) or renewed(x) for x in node.inputs])
-        return _on(node, inputs)
-
-    for node in graph.nodes:
-        new[id(node)] = renewed(replaced.get(id(node), node))
-    return _with(graph, new)
-
-
 def _on(node: Node, inputs: tuple[Node, ...]) -> Node:
     """`node` on other inputs; itself if they are the same."""
-    if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
+    if inputs == node.inputs:
         return node
     return Node(
         "op", node.shape, node.dtype, primitive=node.primitive, inputs=inputs,
@@ -115,44 +175,10 @@ def _on(node: Node, inputs: tuple[Node, ...]) -> Node:
     )  # fmt: skip
 
 
-def _with(graph: Graph, new: dict[int, Node]) -> Graph:
-    """The graph whose outputs and writes are the new nodes of the old ones."""
-    return Graph(
-        graph.arguments, graph.variables, graph.hosts, [new[id(n)] for n in graph.outputs],
-        [(number, new[id(n)]) for number, n in graph.writes],
-    )  # fmt: skip
-
-
-def _rewrite(graph: Graph) -> Graph:
-    """Every rule wherever it applies, and equal nodes made one."""
-    new: dict[int, Node] = {}
-    known: dict[Any, Node] = {}
-    for node in graph.nodes:
-        inputs = tuple([new[id(x)] for x in node.inputs])
-        new[id(node)] = _settle(_on(node, inputs), known)
-    return _with(graph, new)
-
-
-def _settle(node: Node, known: dict[Any, Node]) -> Node:
-    """The first equal node before this one, once no rule applies."""
-    while node.role == "op":
-        better = next((b for b in (r(node) for r in RULES) if b is not None), None)
-        if better is None:
-            break
-        if id(better) in known:
-            return better
-        node = better
-    key = _key(node)
-    found = known.get(key)
-    if found is None:
-        known[key] = known[id(node)] = found = node
-    return found
-
-
 def _key(node: Node) -> Any:
     """What makes two nodes equal."""
     if node.role == "op":
-        attrs = tuple(node.attrs.items())
+        attrs = tuple(node.attrs.items()) if node.attrs else ()
         return (id(node.primitive), tuple([id(x) for x in node.inputs]), attrs, node.region)
     if node.role == g.CONSTANT:
         value = g.uniform(node)
@@ -165,11 +191,14 @@ def _key(node: Node) -> Any:
 # -- the rules --------------------------------------------------------------------------------
 
 
-@rule
+@rule()
 def fold_constants(node: Node) -> Node | None:
     """An op on constants alone is its value."""
-    if not node.inputs or not all(x.role == g.CONSTANT for x in node.inputs):
+    if not node.inputs:
         return None
+    for x in node.inputs:
+        if x.role != g.CONSTANT:
+            return None
     if not all(g.is_readable(x.payload) for x in node.inputs):
         return None
     if node.size > g.MOST_READ and node.op != "broadcast_to":
@@ -179,14 +208,17 @@ def fold_constants(node: Node) -> Node | None:
     return g.constant(g.evaluate(node, [x.payload for x in node.inputs]), node)
 
 
-@rule
+@rule("elementwise", "movement")
 def fold_uniform(node: Node) -> Node | None:
     """An elementwise or movement op on uniform constants is a uniform constant of any size."""
-    if node.kind not in ("elementwise", "movement") or not node.inputs or not node.size:
+    if not node.inputs or not node.size:
         return None
-    values = [g.uniform(x) for x in node.inputs]
-    if any(value is None for value in values):
-        return None
+    values = []
+    for x in node.inputs:
+        value = g.uniform(x)
+        if value is None:
+            return None
+        values.append(value)
     if node.kind == "movement":
         value = values[0]
     else:
@@ -208,43 +240,37 @@ def _is(node: Node, value: float) -> bool:
     return found is not None and bool(found == value)
 
 
-@rule
+@rule("multiply", "mul_no_nan")
 def multiply_by_one(node: Node) -> Node | None:
     """x * 1 and mul_no_nan(x, 1) are x."""
-    if node.primitive not in (multiply, mul_no_nan):
-        return None
     x, y = node.inputs
     if _is(y, 1):
         return _same(node, x)
     return _same(node, y) if _is(x, 1) and node.primitive is multiply else None
 
 
-@rule
+@rule("divide")
 def divide_by_one(node: Node) -> Node | None:
     """x / 1 is x."""
-    return _same(node, node.inputs[0]) if node.op == "divide" and _is(node.inputs[1], 1) else None
+    return _same(node, node.inputs[0]) if _is(node.inputs[1], 1) else None
 
 
-@rule
+@rule("mul_no_nan")
 def product_of_known(node: Node) -> Node | None:
     """mul_no_nan(c, d) with a finite constant c that is not 0 is an ordinary product."""
-    if node.primitive is not mul_no_nan:
-        return None
     value = g.uniform(node.inputs[0])
     if value is None or value == 0 or not np.isfinite(value):
         return None
     return g.apply(multiply, node.inputs, {}, node)
 
 
-@rule
+@rule("negative")
 def negate_twice(node: Node) -> Node | None:
     """-(-x) is x."""
-    if node.primitive is negative and node.inputs[0].primitive is negative:
-        return node.inputs[0].inputs[0]
-    return None
+    return node.inputs[0].inputs[0] if node.inputs[0].primitive is negative else None
 
 
-@rule
+@rule("movement")
 def move_nothing(node: Node) -> Node | None:
     """A reshape or broadcast to the same shape, a permutation in order: x itself."""
     if node.primitive in (reshape, broadcast_to) and node.shape == node.inputs[0].shape:
@@ -256,11 +282,11 @@ def move_nothing(node: Node) -> Node | None:
     return None
 
 
-@rule
+@rule("movement")
 def move_once(node: Node) -> Node | None:
     """Reshape of a reshape, broadcast of a broadcast, permutation of a permutation: one move."""
-    below = node.inputs[0] if node.inputs else node
-    if node.kind != "movement" or node.primitive is None or below.primitive is not node.primitive:
+    below = node.inputs[0]
+    if node.primitive is None or below.primitive is not node.primitive:
         return None
     attrs = dict(node.attrs)
     if node.primitive is permute_dims:
@@ -273,15 +299,15 @@ def move_once(node: Node) -> Node | None:
     return g.apply(node.primitive, below.inputs, attrs, node)
 
 
-@rule
+@rule("reduce")
 def sum_over_ones(node: Node) -> Node | None:
     """A sum or max over axes of size 1 only changes the shape."""
-    if node.kind != "reduce" or any(node.inputs[0].shape[a] != 1 for a in node.attrs["axes"]):
+    if any(node.inputs[0].shape[a] != 1 for a in node.attrs["axes"]):
         return None
     return g.apply(reshape, node.inputs, {"shape": node.shape}, node)
 
 
-@rule
+@rule("astype")
 def cast_to_same(node: Node) -> Node | None:
     """A cast to the dtype that x has is x."""
-    return node.inputs[0] if node.op == "astype" and node.inputs[0].dtype == node.dtype else None
+    return node.inputs[0] if node.inputs[0].dtype == node.dtype else None

@@ -8,12 +8,14 @@ which gives derivatives of any order.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..config import STATE
+from ..config import EPOCH, STATE
 from ..dtypes import is_float
 from ..entries import Entry
 from ..errors import GradientError
@@ -21,17 +23,39 @@ from ..tensors import Tensor, Variable, tensor
 from ..transforms import jvp, vjp
 from ..tree import flatten, unflatten
 
+# The tensors that a call read, and their entries on the tape.
+_Read = tuple[list[Tensor], list[Entry | None]]
+
+
+_HELD = operator.attrgetter("_held")
+
 
 class Rules:
-    """Stands for a compiled call in a tape entry: the derivative rules of one of its results."""
+    """Stands for a compiled call in a tape entry: the derivative rules of one of its results.
 
-    def __init__(self, through: Through, place: int, count: int) -> None:
-        self.name = through.name
+    Most calls are never differentiated, so the rules are made when they are asked for.
+    """
+
+    _known: tuple[Any, Any] | None = None
+
+    def __init__(self, through: Through, place: int) -> None:
         self.through = through
         self.place = place
-        self.vjp = [self._vjp_rule(i) for i in range(count)]
-        self.jvp = [self._jvp_rule(i) for i in range(count)]
-        self._known: tuple[Any, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.through.name
+
+    @functools.cached_property
+    def vjp(self) -> list[Callable[..., Any]]:
+        """The rule for each input, backwards."""
+        return [self._vjp_rule(i) for i in range(self.through.count)]
+
+    @functools.cached_property
+    def jvp(self) -> list[Callable[..., Any]]:
+        """The rule for each input, forwards."""
+        return [self._jvp_rule(i) for i in range(self.through.count)]
 
     def _vjp_rule(self, i: int) -> Callable[..., Any]:
         def rule(g: Any, out: Any, *inputs: Any) -> Any:
@@ -52,6 +76,7 @@ class Through:
     Attributes:
         name: of the function.
         variables: captured variables that gradients can flow to; they are inputs here.
+        count: of the inputs: the traced arguments, and these variables.
     """
 
     def __init__(self, jitted: Any, entry: Any, args: Any, kwargs: Any) -> None:
@@ -61,15 +86,41 @@ class Through:
         self._entry = entry
         self._leaves, self._structure = flatten((args, kwargs))
         self._tensors = [i for i, leaf in enumerate(self._leaves) if _is_traced(leaf)]
+        # Whether the arguments are tensors and arrays, side by side: for all calls alike.
+        self._plain = not kwargs and all(type(x) in (Tensor, np.ndarray) for x in args)
         self._leaves = [None if i in self._tensors else x for i, x in enumerate(self._leaves)]
         self.variables = [v for v in entry.program.variables if v.parameter and is_float(v.dtype)]
+        self.count = len(self._tensors) + len(self.variables)
         self._backward: dict[Any, Any] = {}
+        # The entries of the variables on the tape, and the structure for which they are right.
+        self._parents: tuple[int, list[Entry | None]] = (-1, [])
+        # The epoch at which all variables were read: until it changes, each holds that tensor.
+        self._read_at = -1
 
-    def inputs(self, args: Any, kwargs: Any) -> list[Tensor]:
-        """The tensors that a call read: its arguments, then the variables."""
-        leaves = flatten((args, kwargs))[0]
-        given = [_as_tensor(leaves[i]) for i in self._tensors]
-        return given + [v.value for v in self.variables]
+    def read(self, args: Any, kwargs: Any) -> _Read | None:
+        """The tensors that a call read, its arguments and then the variables, with their entries;
+        None if none of them is tracked. Arrays are copied: they may change before `backward`."""
+        structure, own = self._parents
+        if structure != EPOCH.structure:
+            structure, own = EPOCH.structure, [v.entry for v in self.variables]
+            self._parents = (structure, own)
+        if self._plain:
+            given = args
+            parents = [x.entry if type(x) is Tensor else None for x in args]
+        else:
+            leaves = flatten((args, kwargs))[0]
+            given = [leaves[i] for i in self._tensors]
+            parents = [x.entry if isinstance(x, Tensor) else None for x in given]
+        parents += own
+        if not any(parents):
+            return None
+        inputs = [x if isinstance(x, Tensor) else tensor(x) for x in given]
+        if self._read_at == EPOCH.value:
+            inputs += map(_HELD, self.variables)
+        else:
+            inputs += [v.value for v in self.variables]
+            self._read_at = EPOCH.value
+        return inputs, parents
 
     def _run(self, place: int, inputs: Sequence[Tensor]) -> Any:
         """Result number `place` of the function, on `inputs`; only under a trace."""
@@ -128,35 +179,30 @@ def _is_traced(leaf: Any) -> bool:
     return isinstance(leaf, (Tensor, np.ndarray, float, np.floating))
 
 
-def _as_tensor(leaf: Any) -> Tensor:
-    """An argument as the program took it. Arrays are copied: they may change before `backward`."""
-    return leaf if isinstance(leaf, Tensor) else tensor(leaf)
-
-
-def track_results(jitted: Any, entry: Any, args: Any, kwargs: Any, result: Any) -> Any:
-    """`result` with its floating-point tensors on the tape, if anything that the call read is
-    tracked."""
-    tracked = any(v.requires_grad for v in entry.program.variables)
-    if not tracked:
-        leaves = flatten((args, kwargs))[0]
-        tracked = any(isinstance(leaf, Tensor) and leaf.entry is not None for leaf in leaves)
-    if not tracked:
-        return result
-    if entry.through is None:
-        entry.through = Through(jitted, entry, args, kwargs)
+def track_results(jitted: Any, entry: Any, args: Any, kwargs: Any, arrays: Sequence[Any]) -> Any:
+    """The result of a call that returned `arrays`, with its floating-point tensors on the tape, if
+    anything that the call read is tracked."""
     through = entry.through
-    inputs = through.inputs(args, kwargs)
-    leaves, structure = flatten(result)
+    if through is None:
+        through = entry.through = Through(jitted, entry, args, kwargs)
+    read = through.read(args, kwargs)
+    if read is None:
+        return entry.assemble(arrays)
+    if entry.single:
+        return _on_tape(through, 0, read, arrays[0])
+    leaves, structure = flatten(entry.assemble(arrays))
     place = 0
     for i, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
-            if is_float(leaf.dtype):
-                leaves[i] = Tensor(leaf.data, _entry(through, place, inputs, leaf))
+            leaves[i] = _on_tape(through, place, read, leaf.data)
             place += 1
     return unflatten(structure, iter(leaves))
 
 
-def _entry(through: Through, place: int, inputs: list[Tensor], out: Tensor) -> Entry:
-    rules = Rules(through, place, len(inputs))
-    parents = [x.entry for x in inputs]
-    return Entry(rules, {}, inputs, parents, None, out.shape, out.dtype)
+def _on_tape(through: Through, place: int, read: _Read, array: Any) -> Tensor:
+    """Result number `place` as a tensor, tracked if it is floating-point."""
+    dtype = array.dtype
+    if not is_float(dtype):
+        return Tensor(array)
+    rules, (inputs, parents) = Rules(through, place), read
+    return Tensor(array, Entry(rules, {}, inputs, parents, None, array.shape, dtype))

@@ -253,7 +253,8 @@ def _inside(frame: Any) -> bool:
 def _line() -> str:
     """The user's line that led here."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and _inside(frame):
+    # As `_inside` has it; this is done for every node.
+    while (frame.f_globals.get("__name__") or "").startswith(PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

@@ -178,17 +178,11 @@ def _eval_sigmoid(xp: Any, x: Any) -> Any:
     return xp.where(x < 0, small, xp.ones((), dtype=x.dtype)) / (1 + small)
 
 
-def _lower_sigmoid(e: Any, x: Any) -> Any:
-    small = e.exp(e.neg(e.abs(x)))
-    one = e.one(x)
-    return e.div(e.select(e.lt(x, e.zero(x)), small, one), e.add(one, small))
-
-
 # A primitive for accuracy: 1 / (1 + exp(-x)) loses the slope where exp overflows.
 sigmoid: Primitive = elementwise(
     "sigmoid", "1 / (1 + exp(-x)), accurate for every x",
     eval=_eval_sigmoid,
-    lower=_lower_sigmoid,
+    lower=lambda e, x: e.call("sigmoid", x),
     takes=require_float,
     partials=(lambda out, x: out * (1 - out),),
     saves=("out",),

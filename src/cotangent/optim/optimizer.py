@@ -28,6 +28,7 @@ from ..gradients import Gradients
 from ..tensors import Tensor, Variable, lift
 from ..variables import named_variables
 from .flat import Live, Plan
+from .hyper import settled
 from .state import Choice, Memory
 
 State = dict[str, Tensor]
@@ -105,7 +106,7 @@ class Optimizer:
             xp: the array module of the backend; under a trace, the ops.
             value: the parameter's value, untracked.
             gradient: of the same shape and dtype.
-            state: what `init` returned, updated since.
+            state: what `init` returned, updated since; numbers below 2**-126 have become 0.
             hyper: ``hyper("lr")`` is a hyperparameter, ``hyper(name, function)`` the host's
                 ``function(hyperparameter)``: a number, or a scalar of the compiled step.
         """
@@ -248,6 +249,9 @@ class Optimizer:
             return self._hyper(name, function, count, dtype, hypers)
 
         new_value, new = self.update(xp, value, gradient, state, hyper)
+        for name, x in new.items():
+            if x.dtype == dtype and x.shape != ():
+                new[name] = settled(xp, x)
         new["step"] = count + 1
         return new_value, new
 

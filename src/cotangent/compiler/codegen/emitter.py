@@ -9,6 +9,7 @@ that differ between instruction sets), so every processor computes the same.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +25,7 @@ _ELEMENTS: dict[DType, str] = {
     float64: "double",
     **{np.dtype(f"{sign}int{bits}"): f"i{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
-_FUNCTIONS = powers.FUNCTIONS | trigonometry.FUNCTIONS
+_FUNCTIONS = functions.FUNCTIONS | powers.FUNCTIONS | trigonometry.FUNCTIONS
 _SUFFIXES = {"float": "f32", "double": "f64"}
 _DOUBLE, _QUAD = struct.Struct("<d"), struct.Struct("<Q")
 
@@ -109,7 +110,8 @@ class Emitter:
 
     def emit(self, text: str, dtype: DType) -> Value:
         """Write one instruction; `text` is what stands after ``=``."""
-        name = self.fresh()
+        self._count += 1  # as in `fresh`; this is called for most lines of a kernel
+        name = f"%v{self._count}"
         self.lines.append(f"  {name} = {text}")
         return Value(name, dtype, self.lanes)
 
@@ -301,6 +303,14 @@ class Emitter:
         condition = f"{self.type_of(bool_)} {c.text}"
         return self.emit(f"select {condition}, {kind} {a.text}, {kind} {b.text}", a.dtype)
 
+    def rarely(
+        self, where: Value, usual: Sequence[Value], body: Callable[[], Sequence[Value]]
+    ) -> list[Value]:
+        """`usual`, but in the lanes `where` what `body` computes; an emitter that has branches
+        skips `body` where no lane asks for it, which gives the same bits."""
+        pairs = zip(body(), usual, strict=True)
+        return [self.select(where, other, value) for other, value in pairs]
+
     # Bits
 
     def and_(self, x: Value, y: Value) -> Value:
@@ -369,7 +379,7 @@ class Emitter:
         return self.intrinsic(how, x.dtype, x) if x.dtype.kind == "f" else x
 
     def call(self, name: str, *xs: Value) -> Value:
-        """A function of `powers` or `trigonometry`, such as "sin"."""
+        """A function of `functions`, `powers` or `trigonometry`, such as "sin"."""
         found: Value = _FUNCTIONS[name](self, *xs)
         return found
 

@@ -1,4 +1,4 @@
-"""exp, log, tanh and logaddexp as instructions on vectors, in float32 and float64.
+"""exp, log, tanh, sigmoid and logaddexp as instructions on vectors, in float32 and float64.
 
 Each takes an emitter and values and writes straight-line code: no branches, no tables, no calls
 to a mathematical library. Every rounding is spelled out, so every processor gives the same
@@ -16,6 +16,7 @@ function   float32  float64
 exp        1        1
 log        1        1
 tanh       2        3
+sigmoid    2        2
 softplus   2        3        logaddexp(x, 0)
 logaddexp  3        4        in units of the largest of abs(x), abs(y) and the result
 =========  =======  =======
@@ -23,6 +24,7 @@ logaddexp  3        4        in units of the largest of abs(x), abs(y) and the r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,8 @@ class Format:
         bias: of the exponent.
         integer: adding this float rounds to an integer, which is then in its low bits.
         exponent_mask: the bits of the exponent.
+        root: the bits of sqrt(1/2).
+        lift: 2**lift brings what is below the normal numbers among them.
         ln2: log(2) as a sum of two floats.
         least, most: exp is 0 below and infinite above.
         saturates: tanh is 1 from here on.
@@ -72,6 +76,8 @@ class Format:
         self.bias = (1 << (info.nexp - 1)) - 1
         self.integer = 1.5 * 2.0**info.nmant
         self.exponent_mask = (2 * self.bias + 1) << info.nmant
+        self.lift = 1 << (info.nexp - 2)
+        self.root = self.bits(HALF_SQRT2)
         self.ln2 = _LN2[dtype]
         self.least, self.most, self.saturates = limits
         self.exp, self.log, self.log1p = exp, log, log1p
@@ -139,6 +145,13 @@ def log(e: E, x: V) -> V:
     """
     form = FORMATS[x.dtype]
     k, f = split(e, x, form)
+    return log_of_parts(e, k, f, x)
+
+
+def log_of_parts(e: E, k: V, f: V, x: V) -> V:
+    """``k log(2) + log(1 + f)`` with 1 + f between sqrt(1/2) and sqrt(2), for an x above 0 and
+    below infinity; for another x what its logarithm is."""
+    form = FORMATS[x.dtype]
     inside = _log_near_one_32 if x.dtype == float32 else _log_near_one_64
     y = inside(e, f, k, form)
     y = e.fma(k, e.constant(form.ln2[0], x.dtype), y)
@@ -175,6 +188,18 @@ def tanh(e: E, x: V) -> V:
     return e.copysign(divide(e, h), x)
 
 
+def sigmoid(e: E, x: V) -> V:
+    """1 / (1 + exp(-x)), with u = exp(-abs(x)), which does not overflow.
+
+    ``a - a u / (1 + u)`` with a = u below 0 and a = 1 above: the rounding errors of the quotient
+    count less than they would in a / (1 + u).
+    """
+    u, one = exp_of_negative(e, e.neg(e.abs(x))), e.one(x)
+    quotient = e.div(u, e.add(one, u))
+    a = e.select(e.lt(x, e.zero(x)), u, one)
+    return e.fma(e.neg(quotient), a, a)
+
+
 def logaddexp(e: E, x: V, y: V) -> V:
     """log(exp(x) + exp(y)): the larger plus ``log(1 + exp(-abs(x - y)))``; never overflows.
 
@@ -183,7 +208,7 @@ def logaddexp(e: E, x: V, y: V) -> V:
     top = e.select(e.lt(x, y), y, x)
     # The difference of equal infinities would be NaN.
     gap = e.select(e.eq(x, y), e.zero(x), e.sub(x, y))
-    u = _exp_below(e, e.neg(e.abs(gap)))
+    u = exp_of_negative(e, e.neg(e.abs(gap)))
     log1p = _log1p_32 if x.dtype == float32 else _log1p_64
     return e.add(top, log1p(e, u))
 
@@ -221,17 +246,32 @@ def polynomial(e: E, x: V, coefficients: Any) -> V:
 def _exp_below(e: E, x: V) -> V:
     """exp(x) for x that do not overflow by more than a little."""
     form = FORMATS[x.dtype]
+    # The low bits of the word hold n plus twice the bias.
+    p, word = _exp_parts(e, x, 2 * form.bias)
+    return _scale(e, p, word, form)
+
+
+def exp_of_negative(e: E, x: V) -> V:
+    """exp(x) for x that are not above 0, in three instructions fewer than `exp`: 2**n is lifted
+    until it is normal for every n, so the last product is the only one that may round."""
+    form = FORMATS[x.dtype]
+    p, word = _exp_parts(e, x, form.bias + form.lift)
+    power = e.bitcast(e.shl(word, e.constant(form.mantissa, form.word)), x.dtype)
+    return e.mul(e.mul(p, power), e.constant(2.0**-form.lift, x.dtype))
+
+
+def _exp_parts(e: E, x: V, offset: int) -> tuple[V, V]:
+    """exp(r), and a word whose low bits are n + offset, with ``x = n log(2) + r``."""
+    form = FORMATS[x.dtype]
     number = _numbers(e, x.dtype)
     least = number(form.least)
     x = e.select(e.lt(x, least), least, x)
-    # The low bits of t hold n plus twice the bias.
-    shift = number(form.integer + 2 * form.bias)
+    shift = number(form.integer + offset)
     t = e.fma(x, number(LOG2_E), shift)
     n = e.sub(t, shift)
     r = e.fma(n, number(-form.ln2[0]), x)
     r = e.fma(n, number(-form.ln2[1]), r)
-    p = polynomial(e, r, (1.0, 1.0, *form.exp))
-    return _scale(e, p, e.bitcast(t, form.word), form)
+    return polynomial(e, r, (1.0, 1.0, *form.exp)), e.bitcast(t, form.word)
 
 
 def _scale(e: E, p: V, word: V, form: Format) -> V:
@@ -256,11 +296,10 @@ def split(e: E, x: V, form: Format) -> tuple[V, V]:
     offset = e.select(
         denormal, number(form.integer + form.bias + lift), number(form.integer + form.bias)
     )
-    root = form.bits(HALF_SQRT2)
-    bits = e.add(e.bitcast(x, form.word), word((form.bias << form.mantissa) - root))
+    bits = e.add(e.bitcast(x, form.word), word((form.bias << form.mantissa) - form.root))
     k = e.or_(e.shr(bits, word(form.mantissa)), word(form.bits(form.integer)))
     k = e.sub(e.bitcast(k, x.dtype), offset)
-    m = e.add(e.and_(bits, word((1 << form.mantissa) - 1)), word(root))
+    m = e.add(e.and_(bits, word((1 << form.mantissa) - 1)), word(form.root))
     return k, e.sub(e.bitcast(m, x.dtype), e.one(x))
 
 
@@ -297,3 +336,6 @@ def _log1p_64(e: E, u: V) -> V:
     w = e.div(e.add(u, u), e.add(u, e.constant(2.0, u.dtype)))
     v = e.mul(w, w)
     return e.fma(e.mul(w, v), polynomial(e, v, FORMATS[u.dtype].log1p), w)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"sigmoid": sigmoid}

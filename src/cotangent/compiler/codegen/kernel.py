@@ -9,14 +9,15 @@ same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from ...dtypes import DType, bool_, int32, int64, is_narrow, uint8
+from ...dtypes import DType, bool_, int32, is_narrow
 from ...runtime.digest import fingerprint
 from ..graph import Node
+from .access import SCALARS, MemoryEmitter, lane_numbers
 from .chunks import NANOSECONDS_PER_BYTE, grain_for
-from .emitter import Emitter, Value
+from .emitter import Value
 
 NAME = "kernel"
 
@@ -58,35 +59,38 @@ class Kernel(NamedTuple):
     nanoseconds: int
 
 
-class KernelEmitter(Emitter):
+class KernelEmitter(MemoryEmitter):
     """An `Emitter` for a whole kernel.
 
     Attributes:
-        mask: the lanes that count at this point, or None for all of them.
+        varying: sizes that are no part of the text, however small (see `Fusion.varying`).
     """
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, varying: Collection[int] = ()) -> None:
         super().__init__(lanes)
-        self.mask: Value | None = None
+        self.varying = varying
         self.checks = False
         self._slots: list[Slot] = []
-        self._names: list[str] = []
+        self._names: dict[Any, str] = {}
+        self._masks: dict[int, Value] = {}
         self._entry: list[str] = []
         self._block = "entry"
         self._extent = 1
 
     # -- arguments ------------------------------------------------------------------------
 
-    def slot(self, slot: Slot, kind: str) -> str:
-        """The SSA name of an argument of LLVM type `kind`; equal slots are passed once."""
-        for known, name in zip(self._slots, self._names, strict=True):
-            if known == slot and slot.kind != "literal":
-                return name
-        name, at = f"%a{len(self._slots)}", 8 * len(self._slots)
-        self._entry.append(f"  {name}.p = getelementptr i8, ptr %args, i64 {at}")
-        self._entry.append(f"  {name} = load {kind}, ptr {name}.p")
-        self._slots.append(slot)
-        self._names.append(name)
+    def slot(self, slot: Slot, kind: str, role: str = "") -> str:
+        """The SSA name of an argument of LLVM type `kind`. Equal slots are passed once, if they are
+        of one role: what is equal by chance must not show in the text."""
+        key = (slot.kind, id(slot.node), slot.value, role)
+        name = None if slot.kind == "literal" else self._names.get(key)
+        if name is None:
+            name, at = f"%a{len(self._slots)}", 8 * len(self._slots)
+            self._entry.append(f"  {name}.p = getelementptr i8, ptr %args, i64 {at}")
+            self._entry.append(f"  {name} = load {kind}, ptr {name}.p")
+            self._slots.append(slot)
+            if slot.kind != "literal":
+                self._names[key] = name
         return name
 
     def address(self, node: Node, offset: int = 0) -> str:
@@ -94,7 +98,7 @@ class KernelEmitter(Emitter):
         start = self.slot(Slot("address", node), "ptr")
         if not offset:
             return start
-        return self.offset(start, self.integer(offset), str(node.dtype.itemsize))
+        return self.offset(start, self.integer(offset, "start"), str(node.dtype.itemsize))
 
     def scratch(self, size: int) -> str:
         """The address of `size` bytes of the stack."""
@@ -102,79 +106,18 @@ class KernelEmitter(Emitter):
         self._entry.append(f"  {name} = alloca [{size} x i8], align 64")
         return name
 
-    def integer(self, value: int) -> str:
-        """A 64-bit integer argument."""
-        return self.slot(Slot("integer", None, value), "i64")
+    def integer(self, value: int, role: str = "size") -> str:
+        """A 64-bit integer argument; `role` says what it is, such as "stride"."""
+        return self.slot(Slot("integer", None, value), "i64", role)
 
     def literal(self, value: Any, dtype: DType) -> Value:
         """A number in every lane: in the text if it is a common one, else as an argument."""
         if dtype == bool_ or is_narrow(dtype) or float(value) in (0.0, 1.0, -1.0, 0.5, 2.0):
             return self.constant(value, dtype)
-        scalar = Emitter(1).type_of(dtype)
+        scalar = SCALARS.type_of(dtype)
         return self.splat(self.slot(Slot("literal", None, dtype.type(value)), scalar), dtype)
 
-    def splat(self, name: str, dtype: DType) -> Value:
-        """The scalar `name` in every lane."""
-        if self.lanes == 1:
-            return Value(name, dtype, 1)
-        vector, scalar = self.type_of(dtype), Emitter(1).type_of(dtype)
-        first = self.emit(f"insertelement {vector} poison, {scalar} {name}, i64 0", dtype)
-        zeros = f"<{self.lanes} x i32> zeroinitializer"
-        return self.emit(f"shufflevector {vector} {first.text}, {vector} poison, {zeros}", dtype)
-
-    # -- memory ---------------------------------------------------------------------------
-
-    def offset(self, pointer: str, count: str, stride: str) -> str:
-        """`pointer` plus `count` times `stride` bytes."""
-        if count == "0":
-            return pointer
-        name = self.fresh()
-        self.lines.append(f"  {name} = mul i64 {count}, {stride}")
-        moved = self.fresh()
-        self.lines.append(f"  {moved} = getelementptr i8, ptr {pointer}, i64 {name}")
-        return moved
-
-    def load(self, pointer: str, dtype: DType) -> Value:
-        """Consecutive elements, one a lane; where the mask is off, 0."""
-        held = uint8 if dtype == bool_ else dtype
-        kind, align = self.type_of(held), held.itemsize
-        if self.mask is None:
-            value = self.emit(f"load {kind}, ptr {pointer}, align {align}", held)
-        else:
-            name = f"@llvm.masked.load.v{self.lanes}{_suffix(held)}.p0"
-            bits = f"<{self.lanes} x i1>"
-            self.declarations.add(f"declare {kind} {name}(ptr, {bits}, {kind})")
-            value = self.emit(
-                f"call {kind} {name}(ptr align {align} {pointer}, {bits} {self.mask.text}, "
-                f"{kind} zeroinitializer)",
-                held,
-            )
-        return self.cast(value, dtype) if dtype == bool_ else value
-
-    def load_one(self, pointer: str, dtype: DType) -> Value:
-        """One element, in every lane."""
-        held = uint8 if dtype == bool_ else dtype
-        name = self.fresh()
-        scalar = Emitter(1).type_of(held)
-        self.lines.append(f"  {name} = load {scalar}, ptr {pointer}, align {held.itemsize}")
-        value = self.splat(name, held)
-        return self.cast(value, dtype) if dtype == bool_ else value
-
-    def load_strided(self, pointer: str, stride: str, dtype: DType) -> Value:
-        """Elements `stride` bytes apart, one a lane."""
-        held = uint8 if dtype == bool_ else dtype
-        kind, bits = self.type_of(held), f"<{self.lanes} x i1>"
-        at = self._spaced(pointer, stride)
-        name = f"@llvm.masked.gather.v{self.lanes}{_suffix(held)}.v{self.lanes}p0"
-        pointers = f"<{self.lanes} x ptr>"
-        self.declarations.add(f"declare {kind} {name}({pointers}, {bits}, {kind})")
-        mask = "splat (i1 true)" if self.mask is None else self.mask.text
-        value = self.emit(
-            f"call {kind} {name}({pointers} align {held.itemsize} {at}, {bits} {mask}, "
-            f"{kind} zeroinitializer)",
-            held,
-        )
-        return self.cast(value, dtype) if dtype == bool_ else value
+    # -- lanes ----------------------------------------------------------------------------
 
     def load_along(self, pointer: str, step: int, dtype: DType) -> Value:
         """Elements `step` bytes apart, one a lane; 0 for the same one in every lane."""
@@ -182,59 +125,7 @@ class KernelEmitter(Emitter):
             return self.load_one(pointer, dtype)
         if step == dtype.itemsize:
             return self.load(pointer, dtype)
-        return self.load_strided(pointer, self.integer(step), dtype)
-
-    def store_strided(self, value: Value, pointer: str, stride: str) -> None:
-        """Elements `stride` bytes apart, one a lane, where the mask is on."""
-        held = self.cast(value, uint8) if value.dtype == bool_ else value
-        kind, bits = self.type_of(held.dtype), f"<{self.lanes} x i1>"
-        at, pointers = self._spaced(pointer, stride), f"<{self.lanes} x ptr>"
-        name = f"@llvm.masked.scatter.v{self.lanes}{_suffix(held.dtype)}.v{self.lanes}p0"
-        self.declarations.add(f"declare void {name}({kind}, {pointers}, {bits})")
-        mask = "splat (i1 true)" if self.mask is None else self.mask.text
-        self.lines.append(
-            f"  call void {name}({kind} {held.text}, {pointers} align {held.dtype.itemsize} {at}, "
-            f"{bits} {mask})"
-        )
-
-    def _spaced(self, pointer: str, stride: str) -> str:
-        """Addresses `stride` bytes apart, one a lane."""
-        steps = self.emit(
-            f"mul <{self.lanes} x i64> {lane_numbers(self.lanes, 'i64')}, "
-            f"{self.splat(stride, int64).text}",
-            int64,
-        )
-        at = self.fresh()
-        self.lines.append(
-            f"  {at} = getelementptr i8, ptr {pointer}, <{self.lanes} x i64> {steps.text}"
-        )
-        return at
-
-    def store(self, value: Value, pointer: str) -> None:
-        """Consecutive elements, one a lane, where the mask is on."""
-        held = self.cast(value, uint8) if value.dtype == bool_ else value
-        kind, align = self.type_of(held.dtype), held.dtype.itemsize
-        if self.mask is None:
-            self.lines.append(f"  store {kind} {held.text}, ptr {pointer}, align {align}")
-            return
-        name = f"@llvm.masked.store.v{self.lanes}{_suffix(held.dtype)}.p0"
-        bits = f"<{self.lanes} x i1>"
-        self.declarations.add(f"declare void {name}({kind}, ptr, {bits})")
-        self.lines.append(
-            f"  call void {name}({kind} {held.text}, ptr align {align} {pointer}, "
-            f"{bits} {self.mask.text})"
-        )
-
-    def store_first(self, value: Value, pointer: str) -> None:
-        """The first lane as one element."""
-        if self.lanes == 1:
-            self.store(value, pointer)
-            return
-        kind, scalar = self.type_of(value.dtype), Emitter(1).type_of(value.dtype)
-        name = self.fresh()
-        self.lines.append(f"  {name} = extractelement {kind} {value.text}, i64 0")
-        align = value.dtype.itemsize
-        self.lines.append(f"  store {scalar} {name}, ptr {pointer}, align {align}")
+        return self.load_strided(pointer, self.integer(step, "stride"), dtype)
 
     def across_lanes(self, combine: Callable[[Value, Value], Value], value: Value) -> Value:
         """All lanes combined in lane 0, by halves: the same tree on every machine."""
@@ -267,14 +158,25 @@ class KernelEmitter(Emitter):
             bad = self.or_(bad, self.lt(index, self.zero(index)))
         if self.mask is not None:
             bad = self.and_(bad, self.mask)
-        any_bad = bad.text
-        if self.lanes > 1:
-            name, bits = f"@llvm.vector.reduce.or.v{self.lanes}i1", f"<{self.lanes} x i1>"
-            self.declarations.add(f"declare i1 {name}({bits})")
-            any_bad = self.fresh()
-            self.lines.append(f"  {any_bad} = call i1 {name}({bits} {bad.text})")
-        self.report(any_bad)
+        self.report(self._any(bad))
         return index
+
+    def _any(self, flags: Value) -> str:
+        """The bit that says whether a lane of the bools `flags` is on."""
+        if self.lanes == 1:
+            return flags.text
+        name, bits = f"@llvm.vector.reduce.or.v{self.lanes}i1", f"<{self.lanes} x i1>"
+        self.declarations.add(f"declare i1 {name}({bits})")
+        found = self.fresh()
+        self.lines.append(f"  {found} = call i1 {name}({bits} {flags.text})")
+        return found
+
+    def rarely(
+        self, where: Value, usual: Sequence[Value], body: Callable[[], Sequence[Value]]
+    ) -> list[Value]:
+        """See `Emitter.rarely`; here with a branch."""
+        inside = super().rarely
+        return self.when(self._any(where), usual, lambda: inside(where, usual, body))
 
     def report(self, flag: str) -> None:
         """Set the status of the step if the bit `flag` is on."""
@@ -283,8 +185,7 @@ class KernelEmitter(Emitter):
 
         def set_it() -> Sequence[Value]:
             # Several threads may have something to report.
-            old = self.fresh()
-            self.lines.append(f"  {old} = atomicrmw or ptr {status}, i64 1 monotonic")
+            self.lines.append(f"  {self.fresh()} = atomicrmw or ptr {status}, i64 1 monotonic")
             return []
 
         self.when(flag, [], set_it)
@@ -315,7 +216,7 @@ class KernelEmitter(Emitter):
         latch = self._block
         phis = [f"  {i} = phi i64 [{start}, %{before}], [{following}, %{latch}]"]
         for name, first, last in zip(held, carried, after, strict=True):
-            kind = Emitter(name.lanes).type_of(name.dtype)
+            kind = self._kind_of(name)
             phis.append(
                 f"  {name.text} = phi {kind} [{first.text}, %{before}], [{last.text}, %{latch}]"
             )
@@ -334,7 +235,7 @@ class KernelEmitter(Emitter):
         self.lines += [f"  br label %{end}", f"{end}:"]
         merged = []
         for old, new in zip(carried, results, strict=True):
-            kind = Emitter(new.lanes).type_of(new.dtype)
+            kind = self._kind_of(new)
             name = self.fresh()
             self.lines.append(
                 f"  {name} = phi {kind} [{old.text}, %{before}], [{new.text}, %{self._block}]"
@@ -343,16 +244,14 @@ class KernelEmitter(Emitter):
         self._block = end
         return merged
 
+    def _kind_of(self, value: Value) -> str:
+        """The LLVM type of a value, which may be a scalar."""
+        return (self if value.lanes == self.lanes else SCALARS).type_of(value.dtype)
+
     def compare(self, order: str, x: str, y: str) -> str:
         """The bit of a comparison of two 64-bit integers."""
         name = self.fresh()
         self.lines.append(f"  {name} = icmp {order} i64 {x}, {y}")
-        return name
-
-    def compute(self, instruction: str, x: str, y: str) -> str:
-        """The result of an instruction on two 64-bit integers."""
-        name = self.fresh()
-        self.lines.append(f"  {name} = {instruction} i64 {x}, {y}")
         return name
 
     def smaller(self, x: str, y: str) -> str:
@@ -381,13 +280,14 @@ class KernelEmitter(Emitter):
     ) -> list[Value]:  # fmt: skip
         """Run `body` over `size` elements, a vector at a time; the mask is on in the last part.
 
-        Sizes up to 32 are in the text, straight; larger ones are an argument.
+        Sizes that `is_straight` are in the text, but for a varying one within a vector; the others
+        are an argument.
         """
         values = list(carried)
-        if size <= 32:
+        if self.is_straight(size):
             for start in range(0, size, self.lanes):
                 rest = size - start
-                self.mask = None if rest >= self.lanes else self._first_constant(rest)
+                self.mask = None if rest >= self.lanes else self._first(rest, size in self.varying)
                 values = list(body(str(start), values))
             self.mask = None
             return values
@@ -404,6 +304,11 @@ class KernelEmitter(Emitter):
         self.mask = None
         return values
 
+    def is_straight(self, size: int) -> bool:
+        """Whether so many elements are done without a loop: up to 32, but less than a vector of
+        those that vary."""
+        return size < self.lanes if size in self.varying else size <= 32
+
     def split(self, units: int) -> tuple[str, str]:
         """Let the work be done in parts: which of the `units` to do now, from the first to before
         the last; at least one."""
@@ -417,9 +322,9 @@ class KernelEmitter(Emitter):
 
     def split_vectors(self, size: int) -> Callable[[Callable[[str], None]], None]:
         """Like `vector_loop`, over the elements that are to be done now: a function that writes
-        such a loop around a body, as often as it is called. Up to 32 elements are not split."""
-        if size <= 32:
-            return lambda body: self._vectors_of_all(size, body)
+        such a loop around a body, as often as it is called. Few elements are not split."""
+        if self.is_straight(size):
+            return lambda body: self._straight(size, body)
         parts, width = self.split(size // self.lanes), str(self.lanes)
         start, stop = (self.compute("mul", i, width) for i in parts)
         rest = self.compute("sub", self.integer(size), stop)
@@ -439,10 +344,17 @@ class KernelEmitter(Emitter):
 
         return loop
 
-    def _vectors_of_all(self, size: int, body: Callable[[str], None]) -> None:
+    def _straight(self, size: int, body: Callable[[str], None]) -> None:
         self.vector_loop(size, [], without_values(body))
 
-    def _first_constant(self, count: int) -> Value:
+    def _first(self, count: int, varying: bool) -> Value:
+        """The mask of the first `count` lanes; if they vary, computed once, on entry."""
+        if varying:
+            if count not in self._masks:
+                lines, self.lines = self.lines, self._entry
+                self._masks[count] = self.first_lanes(self.integer(count, "rest"))
+                self.lines = lines
+            return self._masks[count]
         bits = ", ".join(f"i1 {'true' if i < count else 'false'}" for i in range(self.lanes))
         return Value(f"<{bits}>", bool_, self.lanes)
 
@@ -483,15 +395,6 @@ def without_values(
         return carried
 
     return step
-
-
-def lane_numbers(lanes: int, kind: str) -> str:
-    """The vector constant 0, 1, 2, ..."""
-    return "<" + ", ".join(f"{kind} {i}" for i in range(lanes)) + ">"
-
-
-def _suffix(dtype: DType) -> str:
-    return Emitter(1)._suffix(dtype)
 
 
 def lanes_for(dtypes: Sequence[DType]) -> int:

@@ -17,8 +17,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ...dtypes import DType
 from ...errors import CompileError
 from ..fuse import Fusion, Group
@@ -27,10 +25,13 @@ from .chunks import MANY_STEPS, NANOSECONDS_PER_LINE, axis_to_split, is_many
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
 from .nest import Nest, Operand, Row
+from .parts import Partial, combination, combine, identity
 
 _VECTORS_PER_BLOCK = 64
 _ELEMENTS_PER_PART = 1 << 14
 _MOST_PARTS = 256
+# Blocks of rows that add up columns for themselves.
+_MOST_BLOCKS_OF_ROWS, _FEWEST_ROWS = 64, 16
 
 
 class _LoopEmitter:
@@ -40,7 +41,8 @@ class _LoopEmitter:
         self.nest = nest
         self.copying = nest.copying
         sizes = nest.sizes
-        self.e = KernelEmitter(lanes_for(self._dtypes()) if sizes else 1)
+        lanes = lanes_for(self._dtypes()) if sizes else 1
+        self.e = KernelEmitter(lanes, nest.fusion.varying)
         self.by_row = any(isinstance(x, Row) for x in nest.operands.values())
         self.row_values: dict[int, Value] = {}  # of the row that is being written
         self._enter(0)
@@ -64,7 +66,7 @@ class _LoopEmitter:
     def _enter(self, phase: int) -> None:
         """Write the loops of `phase` from here on."""
         self.nodes = self.nest.nodes_of(phase)
-        self.reductions = [x for x in self.nodes if x.kind == "reduce" and not self.copying]
+        self.reductions = [x for x in self.nodes if self.nest.has_rows(x) and x.kind == "reduce"]
 
     def _steps_of(self, axis: int) -> int:
         """The steps of a loop over whole vectors, or blocks of them, or elements."""
@@ -79,7 +81,9 @@ class _LoopEmitter:
         return axes[axis_to_split([self._steps_of(axis) for axis in axes])] if axes else -1
 
     def _cut_reduced_axis(self) -> None:
-        if not self.reductions or self.by_row or not is_many(self.elements):
+        if not self.reductions or self.by_row or self.nest.columns:
+            return
+        if not is_many(self.elements):
             return
         if self.split >= 0 and self._steps_of(self.split) >= MANY_STEPS:
             return
@@ -101,17 +105,19 @@ class _LoopEmitter:
                 row = operand.node
                 size = 1 << (row.size * row.dtype.itemsize - 1).bit_length()
                 pointers[key] = self.e.scratch(size)
+        if self.nest.columns:
+            return self._with_columns(pointers)
         if self.cut < 0:
             self._kept_loops(0, pointers)
             return [self._finish()]
         partial = {
-            id(node): Node("scratch", (self.parts, node.size), node.dtype)
+            node: Node("scratch", (self.parts, node.size), node.dtype)
             for node, _ in self.nest.stores
             if node.kind == "reduce"
         }
-        starts = {key: self.e.address(node) for key, node in partial.items()}
+        starts = {node: self.e.address(row) for node, row in partial.items()}
         self.e.split_loop(self.parts, lambda part: self._part(part, pointers, partial, starts))
-        return [self._finish(), self._combination(partial)]
+        return [self._finish(), combination(partial, self.parts)]
 
     def _finish(self) -> Kernel:
         touched = [operand.node for operand in self.nest.loads.values()]
@@ -125,7 +131,7 @@ class _LoopEmitter:
         return self.e.finish(flops, moved, nanoseconds)
 
     def _part(
-        self, part: str, pointers: dict[Any, str], partial: dict[int, Node], starts: dict[int, str]
+        self, part: str, pointers: dict[Any, str], partial: Partial, starts: dict[Node, str]
     ) -> None:
         """One part of the reduced axis; its results go into memory of their own."""
         e = self.e
@@ -133,39 +139,70 @@ class _LoopEmitter:
         first = e.compute("mul", part, steps)
         count = e.integer(self._steps_of(self.cut))
         self.range = (first, e.smaller(e.compute("add", first, steps), count))
-        own = {
-            key: e.offset(starts[key], part, e.integer(node.shape[1] * node.dtype.itemsize))
-            for key, node in partial.items()
+        self._kept_loops(0, {**pointers, **self._own(part, partial, starts)})
+
+    def _own(self, part: str, partial: Partial, starts: dict[Node, str]) -> dict[int, str]:
+        """Where one part keeps its results, by the id of the reduction."""
+        e = self.e
+        return {
+            id(node): e.offset(starts[node], part, e.integer(row.shape[1] * row.dtype.itemsize))
+            for node, row in partial.items()
         }
-        self._kept_loops(0, {**pointers, **own})
 
-    def _combination(self, partial: dict[int, Node]) -> Kernel:
-        """The kernel that combines the results of the parts, from the first to the last."""
-        nodes = [node for node, _ in self.nest.stores if id(node) in partial]
-        size = nodes[0].size
-        e = KernelEmitter(lanes_for([node.dtype for node in nodes]) if size > 1 else 1)
-        for node in nodes:
-            self._combine_parts(e, node, e.address(partial[id(node)]))
-        return e.finish(size * self.parts, sum(node.size * node.dtype.itemsize for node in nodes))
+    # -- sums of columns ------------------------------------------------------------------
 
-    def _combine_parts(self, e: KernelEmitter, node: Node, source: str) -> None:
-        width, target = node.dtype.itemsize, e.address(node)
+    def _with_columns(self, pointers: dict[Any, str]) -> list[Kernel]:
+        """Blocks of rows, each of which also adds its rows up into sums of its own."""
+        e, nest = self.e, self.nest
+        rows = math.prod(nest.sizes[axis] for axis in self.kept)
+        each = -(-rows // min(_MOST_BLOCKS_OF_ROWS, rows // _FEWEST_ROWS))
+        self.parts = -(-rows // each)
+        partial = {
+            node: Node("scratch", (self.parts, node.size), node.dtype)
+            for node in nest.group.nodes
+            if id(node) in nest.columns
+        }
+        starts = {node: e.address(row) for node, row in partial.items()}
 
-        def columns(j: str, nothing: list[Value]) -> Sequence[Value]:
-            def one(part: str, totals: list[Value]) -> Sequence[Value]:
-                row = e.offset(source, part, e.integer(node.size * width))
-                value = e.load(e.offset(row, j, str(width)), node.dtype)
-                return [combine(e, node, totals[0], value)]
+        def block(part: str) -> None:
+            own = self._own(part, partial, starts)
+            for node in partial:
+                self._clear(node, own[id(node)])
+            first = e.compute("mul", part, e.integer(each))
+            last = e.smaller(e.compute("add", first, e.integer(each)), e.integer(rows))
+            whole = {**pointers, **own}
+            e.loop(
+                last,
+                1,
+                [],
+                without_values(lambda r: self._row(self._at_row(r, whole), None)),
+                first,
+            )
 
-            first = e.constant(identity(node), node.dtype)
-            (total,) = e.loop(e.integer(self.parts), 1, [first], one)
-            e.store(total, e.offset(target, j, str(width)))
-            return nothing
+        e.split_loop(self.parts, block)
+        return [self._finish(), combination(partial, self.parts)]
 
-        if node.size == 1:
-            columns("0", [])
-        else:
-            e.vector_loop(node.size, [], columns)
+    def _clear(self, node: Node, pointer: str) -> None:
+        e, width = self.e, str(node.dtype.itemsize)
+        nothing = e.constant(identity(node), node.dtype)
+
+        def part(j: str, carried: list[Value]) -> list[Value]:
+            e.store(nothing, e.offset(pointer, j, width))
+            return carried
+
+        e.vector_loop(node.size, [], part)
+
+    def _at_row(self, number: str, pointers: dict[Any, str]) -> dict[Any, str]:
+        """The pointers at row `number`, counted over all axes that stay."""
+        e, below = self.e, 1
+        for axis in reversed(self.kept):
+            place = number
+            if len(self.kept) > 1:
+                above = e.compute("udiv", number, e.integer(below)) if below > 1 else number
+                place = e.compute("urem", above, e.integer(self.nest.sizes[axis]))
+            pointers = self._step_into(axis, place, pointers)
+            below *= self.nest.sizes[axis]
+        return pointers
 
     # -- loops ----------------------------------------------------------------------------
 
@@ -179,10 +216,13 @@ class _LoopEmitter:
         return moved
 
     def _offset(self, pointer: str, i: str, stride: int) -> str:
-        return pointer if stride == 0 else self.e.offset(pointer, i, self.e.integer(stride))
+        return (
+            pointer if stride == 0 else self.e.offset(pointer, i, self.e.integer(stride, "stride"))
+        )
 
     def _operand(self, key: Any) -> Operand:
-        found = self.nest.loads.get(key) or self.nest.scratch.get(key)
+        nest = self.nest
+        found = nest.loads.get(key) or nest.scratch.get(key) or nest.columns.get(key)
         if found is not None:
             return found
         return next(operand for node, operand in self.nest.stores if id(node) == key)
@@ -328,6 +368,9 @@ class _LoopEmitter:
             ]
             if self.copying:
                 values[id(node)] = inputs[0]
+            elif id(node) in self.nest.columns:
+                at = self._at_vector(pointers, id(node), str(j))
+                self.e.store(combine(self.e, node, self.e.load(at, node.dtype), inputs[0]), at)
             elif node.kind == "reduce":
                 total = totals[len(after)]
                 after.append(self._accumulate(node, total, inputs[0]))
@@ -369,7 +412,7 @@ class _LoopEmitter:
             return self.e.load_one(at, dtype)
         if stride == 1:
             return self.e.load(at, dtype)
-        return self.e.load_strided(at, self.e.integer(stride * dtype.itemsize), dtype)
+        return self.e.load_strided(at, self.e.integer(stride * dtype.itemsize, "stride"), dtype)
 
     def _apply(self, node: Node, inputs: list[Value]) -> Value:
         if node.primitive is None or node.primitive.lower is None:
@@ -390,20 +433,6 @@ class _LoopEmitter:
             nothing = self.e.constant(identity(node), node.dtype)
             value = self.e.select(self.e.mask, value, nothing)
         return self._combine(node, total, value)
-
-
-def combine(e: KernelEmitter, node: Node, x: Value, y: Value) -> Value:
-    """Two results of a reduction as one."""
-    return e.add(x, y) if node.op == "sum" else e.maximum(x, y)
-
-
-def identity(node: Node) -> Any:
-    """What a reduction starts from."""
-    if node.op == "sum":
-        return 0
-    if node.op == "max":
-        return -np.inf if node.dtype.kind == "f" else np.iinfo(node.dtype).min
-    raise CompileError(f"the compiler has no loops for the reduction {node.where()}")
 
 
 def emit_loops(fusion: Fusion, group: Group) -> list[Kernel]:

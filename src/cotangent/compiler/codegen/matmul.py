@@ -5,7 +5,9 @@ row of B and multiplies them by single elements of A. Rows of B must lie densely
 any strides, so a transposed left side costs nothing. Every element of C is one chain of `fma`
 over k from 0, whatever the tile, so its bits depend on nothing but the operands.
 
-The rows are cut into tiles of two heights, h and h - 1, so that no thin edge is left over.
+The rows are cut into tiles of two heights, h and h - 1, so that no thin edge is left over. Where
+the number of rows varies (see `Fusion.varying`), these are the largest, and how many tiles of each
+there are is no part of the text; where rows cannot be cut so, tiles overlap.
 
 Larger products go another way: see packed.py.
 """
@@ -66,6 +68,11 @@ class _MatmulEmitter:
         self.k = self.a.shape[-1]
         self.columns = self.e.lanes * tile.vectors
         self.tiles = -(-self.m // tile.rows)
+        self.varies = self.m in fusion.varying and self.tiles > 1
+        self.height = tile.rows if self.varies else -(-self.m // max(self.tiles, 1))
+        # Tiles that are one row lower, and the others.
+        self.low = min(self.tiles * self.height - self.m, self.tiles)
+        self.high = self.tiles - self.low
         self.split, self.row_parts = self._choose_split()
 
     def _choose_split(self) -> tuple[int, int]:
@@ -89,9 +96,10 @@ class _MatmulEmitter:
     def emit(self) -> Kernel:
         """The whole kernel."""
         e, size = self.e, self.size
-        self.steps = [e.integer(s * size) for s in (*self.a.strides[-2:], self.b.strides[-2])]
-        self.c_row = e.integer(self.n * size)
-        self.depth = e.integer(self.k)
+        steps = (*self.a.strides[-2:], self.b.strides[-2])
+        self.steps = [e.integer(s * size, f"step {i}") for i, s in enumerate(steps)]
+        self.c_row = e.integer(self.n * size, "row of c")
+        self.depth = e.integer(self.k, "depth")
         a, b = (e.address(view.base, view.offset) for view in (self.a, self.b))
         sides = _Sides(a, b, e.address(self.node))
         if self.split == len(self.batch):
@@ -115,7 +123,7 @@ class _MatmulEmitter:
 
         def body(i: str) -> None:
             moved = (
-                self.e.offset(p, i, self.e.integer(s * self.size)) if s else p
+                self.e.offset(p, i, self.e.integer(s * self.size, "stride")) if s else p
                 for p, s in zip(sides, strides, strict=True)
             )
             self._batches(axis + 1, _Sides(*moved), inside)
@@ -183,9 +191,7 @@ class _MatmulEmitter:
 
     def _rows(self, sides: _Sides, j: str, vectors: int, last: int, part: str = "") -> None:
         """The rows of one block of columns, in tiles of two heights: all, or those of a part."""
-        e, height = self.e, -(-self.m // self.tiles)
-        low = self.tiles * height - self.m  # tiles that are one row lower
-        high = self.tiles - low
+        e, height, low, high = self.e, self.height, self.low, self.high
         mask = None
         if 0 < last < e.lanes:
             mask = e.first_lanes(e.integer(last) if self.n > 32 else str(last))
@@ -199,22 +205,24 @@ class _MatmulEmitter:
                 self._tiles(below, height - 1, low, vectors, mask)
 
         def some_tiles(at: _Sides) -> None:
-            border = e.integer(high)
+            border = e.integer(high, "border")
             self._tiles_between(at, height, (start, e.smaller(stop, border)), vectors, mask)
-            if low:
-                below = self._down(at, e.integer(high * height))
+            if low or self.varies:
+                below = self._down(at, e.integer(high * height, "row"))
                 after = e.compute("sub", e.larger(start, border), border)
                 before = e.compute("sub", e.larger(stop, border), border)
                 self._tiles_between(below, height - 1, (after, before), vectors, mask)
 
-        if part:
+        if not part and self.varies:
+            start, stop = "0", e.integer(self.tiles, "tiles")
+        if start:
             some_tiles(first)
         else:
             all_tiles(first)
 
     def _tiles_of(self, part: str) -> tuple[str, str]:
         """The tiles of a part of the rows; parts differ by one tile at most."""
-        e, count = self.e, self.e.integer(self.tiles)
+        e, count = self.e, self.e.integer(self.tiles, "tiles")
         shift = str(self.row_parts.bit_length() - 1)
         bounds = (part, e.compute("add", part, "1"))
         start, stop = (e.compute("lshr", e.compute("mul", x, count), shift) for x in bounds)
@@ -226,10 +234,16 @@ class _MatmulEmitter:
         """Tiles of one height, from the first to before the last; perhaps none."""
         e = self.e
 
+        def tile(i: str) -> None:
+            if self.varies and height < self.height:
+                # What two tiles compute is the same in both, and C is not read.
+                past = self.m - self.high * self.height - height
+                i = e.smaller(i, e.integer(past, "last tile"))
+            self._tile(self._down(sides, i), height, vectors, mask)
+
         def some() -> Sequence[Value]:
             first, last = (e.compute("mul", x, str(height)) for x in tiles)
-            body = without_values(lambda i: self._tile(self._down(sides, i), height, vectors, mask))
-            e.loop(last, height, [], body, first)
+            e.loop(last, height, [], without_values(tile), first)
             return []
 
         e.when(e.compare("ult", *tiles), [], some)

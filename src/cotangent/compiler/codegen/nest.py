@@ -44,6 +44,7 @@ class Nest:
         operands: (id of a node, number of an input) -> what it is: (literal, dtype), a `Node` with
             a value at the same element, a `Row`, or the key of a load.
         loads, stores, scratch: memory, by key; by node; by the id of the node that is kept in it.
+        columns: by the id of the node, sums that a block of rows adds up: see `Group.columns`.
         phase: id of a node -> the phase in which it is computed; for one with a value for each row,
             before which.
         phases: how often the loops go through a row.
@@ -58,6 +59,7 @@ class Nest:
         self.operands: dict[tuple[int, int], Any] = {}
         self.stores: list[tuple[Node, Operand]] = []
         self.scratch: dict[int, Operand] = {}
+        self.columns: dict[int, Operand] = {}
         self.phase: dict[int, int] = {}
         self.phases = 1
         self._read()
@@ -126,7 +128,12 @@ class Nest:
         return tuple([0 if r else next(rest) for r in reduced])
 
     def _write(self) -> None:
+        for node in self.group.nodes:
+            if id(node) in self.group.columns:
+                self.columns[id(node)] = Operand(node, self._along_rows(1))
         for node in self.group.stored:
+            if id(node) in self.group.columns:
+                continue
             if self.has_rows(node):
                 strides = self._over_domain(contiguous_strides(self.group.kept))
             else:
@@ -144,7 +151,7 @@ class Nest:
                 elif isinstance(x, Node):
                     phase = max(phase, self.phase[id(x)])
             self.phase[id(node)] = phase
-            ready[id(node)] = phase + (node.kind == "reduce")
+            ready[id(node)] = phase + (node.kind == "reduce" and self.has_rows(node))
             if node.kind == "reduce" or not self.has_rows(node):
                 self.phases = max(self.phases, phase + 1)
         for node in self.group.nodes:
@@ -161,17 +168,22 @@ class Nest:
         if stored is not None:
             self.scratch[id(node)] = stored
             return
-        reduced = self.group.reduced or ()
-        inside = [n for n, r in zip(self.group.domain, reduced, strict=True) if r]
-        width = 1 if reduced[-1] else MOST_LANES  # a vector of rows is under way
-        rest = iter(contiguous_strides(tuple(inside)))
-        strides = tuple([width * next(rest) if r else 0 for r in reduced])
-        row = Node("scratch", (width * math.prod(inside),), node.dtype)
-        self.scratch[id(node)] = Operand(row, strides)
+        last_reduced = self.group.reduced is not None and self.group.reduced[-1]
+        width = 1 if last_reduced else MOST_LANES  # else a vector of rows is under way
+        size = math.prod(self.group.domain) // math.prod(self.group.kept)
+        row = Node("scratch", (width * size,), node.dtype)
+        self.scratch[id(node)] = Operand(row, self._along_rows(width))
+
+    def _along_rows(self, width: int) -> Shape:
+        """Strides over the domain of memory that holds one row, of `width` values an element."""
+        pairs = list(zip(self.group.domain, self.group.reduced or (), strict=True))
+        rest = iter(contiguous_strides(tuple([n for n, r in pairs if r])))
+        return tuple([width * next(rest) if r else 0 for _, r in pairs])
 
     def _collapse(self) -> tuple[list[int], list[bool]]:
         """Join neighbouring axes through which every operand steps evenly."""
         operands = [*self.loads.values(), *(operand for _, operand in self.stores)]
+        operands += self.columns.values()
         stored = {id(operand) for operand in operands}
         operands += [x for x in self.scratch.values() if id(x) not in stored]
         sizes = list(self.group.domain)

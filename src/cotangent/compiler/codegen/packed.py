@@ -27,12 +27,13 @@ _LINE = 64  # bytes
 # One core's time for a multiplication and addition, by the bytes of an element.
 _NANOSECONDS_PER_FLOP_AND_BYTE = 0.0025
 # The strip of A in the first-level cache, and the block of B in the second.
-_BYTES_OF_A = 16 << 10
-_BYTES_OF_B = 256 << 10
+_BYTES_OF_A = 28 << 10
+_BYTES_OF_B = 512 << 10
 _MOST_COLUMNS = 256
 # Units of work that threads share, and tiles of rows that one at least has.
 _FEWEST_UNITS = 8
 _TILES_PER_PART = 2
+_FLOPS_PER_UNIT = 8_000_000
 # Smaller products are done without packing.
 _LEAST_ROWS, _LEAST_COLUMNS, _LEAST_DEPTH = 32, 32, 48
 
@@ -126,9 +127,13 @@ class PackedEmitter:
     def _row_parts(self, across: int) -> int:
         """Into how many parts the rows are cut, each of which copies the block of B for itself: so
         many that threads have enough to share."""
-        units = across * math.prod(self.batch)
+        units, flops = across * math.prod(self.batch), 2 * self.node.size * self.k
         parts = 1
-        while units * parts < _FEWEST_UNITS and self.tiles >= 2 * parts * _TILES_PER_PART:
+        while (
+            units * parts < _FEWEST_UNITS
+            and self.tiles >= 2 * parts * _TILES_PER_PART
+            and flops >= 2 * units * parts * _FLOPS_PER_UNIT
+        ):
             parts *= 2
         return parts
 

@@ -1,10 +1,10 @@
 """Powers, logarithms to other bases, log1p, expm1 and erf on vectors.
 
-float32 is computed in float64 and rounded once. float64 powers need the logarithm to more digits
-than a float has: it is carried as a sum of two.
+log1p, expm1 and erf of float32 are computed in float32, the others in float64 and rounded once.
+float64 powers need the logarithm to more digits than a float has: it is carried as a sum of two.
 
-Greatest errors that the tests allow, in units in the last place of the result: 1 in float32; in
-float64 2, but 3 for pow.
+Greatest errors that the tests allow, in units in the last place of the result: 2, but in float32 1
+for pow, log2 and log10, and in float64 3 for pow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from ...dtypes import float32, float64
 from ...ops.error_function import FAR, NEAR, TAIL
-from .functions import FORMATS, exp, log, polynomial, split
+from .functions import FORMATS, exp, exp_of_negative, log, log_of_parts, polynomial, split
 from .trigonometry import two_sum
 
 E = Any
@@ -37,33 +37,88 @@ _LONG_LOG = (
     1.994376826434747e-07,
     5.1321351164070185e-08,
 )
+# log2(1 + f) = f p(f) for sqrt(1/2) <= 1 + f <= sqrt(2), and 2**r for abs(r) <= 1/2.
+LOG2 = (
+    1.4426950408708794, -0.7213475209631551, 0.4808983601762459, -0.3606736553159396,
+    0.28853739437873954, -0.24045433696411997, 0.20617283226751987, -0.1802710257711494,
+    0.15878356832510718, -0.14349039375280995, 0.14495052999815844, -0.1414478821058739,
+    0.07553790398013412,
+)  # fmt: skip
+EXP2 = (
+    1.0, 0.6931472067028326, 0.24022650922288757, 0.05550327226670302, 0.009618056678524637,
+    0.0013400428177615838, 0.0001546144469856913,
+)  # fmt: skip
+# float32: erf(x) = x + x p(x**2) below the limit; beyond, q(x - centre) up to where it is 1.
+_ERF_LIMIT, _ERF_CENTRE, _ERF_FAR = 1.2, 2.5, 4.0
+ERF_NEAR = (
+    0.12837915,
+    -0.37612545,
+    0.11282752,
+    -0.026822075,
+    0.0051337685,
+    -0.0007577328,
+    6.561942e-05,
+)
+ERF_FAR = (
+    0.9995931, 0.0021783176, -0.0054458682, 0.0083496375, -0.008620726, 0.006118824, -0.002804712,
+    0.0005414367, 0.00027148717, -0.0002527123, 6.956713e-05, 9.62426e-06, -1.05918225e-05,
+    1.9221363e-06,
+)  # fmt: skip
 _TWELFTH = (0.08333333333333333, 4.625929269271485e-18)
 
 
 def pow(e: E, x: V, y: V) -> V:
     """x**y, with the special cases of the C standard; NaN for a negative x and a broken y."""
-    base, exponent = e.cast(x, float64), e.cast(y, float64)
-    size = e.abs(base)
-    power = _power_32 if x.dtype == float32 else _power_64
-    value = power(e, size, exponent)
-    number = functools.partial(e.constant, dtype=float64)
-    zero, one = number(0.0), number(1.0)
-    half = e.mul(exponent, number(0.5))
-    whole = e.eq(e.round("trunc", exponent), exponent)
+    size = e.abs(x)
+    value = _power_32(e, size, y) if x.dtype == float32 else _power_64(e, size, y)
+    number = functools.partial(e.constant, dtype=x.dtype)
+    zero, one, infinity = number(0.0), number(1.0), number(math.inf)
+    half = e.mul(y, number(0.5))
+    whole = e.eq(e.round("trunc", y), y)
     odd = e.and_(whole, e.ne(e.round("trunc", half), half))
-    below = e.lt(e.copysign(one, base), zero)
+    below = e.lt(e.copysign(one, x), zero)
     value = e.select(e.and_(below, odd), e.neg(value), value)
-    broken = e.and_(e.lt(base, zero), e.not_(whole))
-    broken = e.and_(broken, e.lt(size, number(math.inf)))
+    broken = e.and_(e.lt(x, zero), e.not_(whole))
+    broken = e.and_(broken, e.lt(size, infinity))
     value = e.select(broken, number(math.nan), value)
-    certain = e.or_(e.eq(exponent, zero), e.eq(base, one))
+    certain = e.or_(e.eq(y, zero), e.eq(x, one))
     # 1 to infinity is 1, and so is -1.
-    edge = e.and_(e.eq(size, one), e.eq(e.abs(exponent), number(math.inf)))
-    return e.cast(e.select(e.or_(certain, edge), one, value), x.dtype)
+    edge = e.and_(e.eq(size, one), e.eq(e.abs(y), infinity))
+    return e.select(e.or_(certain, edge), one, value)
 
 
 def _power_32(e: E, size: V, y: V) -> V:
-    return exp(e, e.mul(y, log(e, size)))
+    """2**(y log2(size)) for float32, computed in float64, which holds every such power."""
+    form = FORMATS[float64]
+    number = functools.partial(e.constant, dtype=float64)
+    exponent = e.mul(e.cast(y, float64), _log2_of_32(e, size))
+    for limit, is_most in ((129.0, True), (-151.0, False)):
+        end = number(limit)
+        beyond = e.lt(end, exponent) if is_most else e.lt(exponent, end)
+        exponent = e.select(beyond, end, exponent)
+    shift = number(form.integer + form.bias)
+    t = e.add(exponent, shift)
+    p = polynomial(e, e.sub(exponent, e.sub(t, shift)), EXP2)
+    power = e.shl(e.bitcast(t, form.word), e.constant(form.mantissa, form.word))
+    return e.cast(e.mul(p, e.bitcast(power, float64)), float32)
+
+
+def _log2_of_32(e: E, x: V) -> V:
+    """log2(x) of a float32 that is not below 0, in float64 to some 35 bits; exact for powers of 2.
+
+    ``x = 2**k (1 + f)``, and ``log2(x) = k + f p(f)``. In float64 no float32 is denormal.
+    """
+    form = FORMATS[float64]
+    number, word = (functools.partial(e.constant, dtype=d) for d in (float64, form.word))
+    wide = e.cast(x, float64)
+    bits = e.add(e.bitcast(wide, form.word), word((form.bias << form.mantissa) - form.root))
+    k = e.or_(e.shr(bits, word(form.mantissa)), word(form.bits(form.integer)))
+    k = e.sub(e.bitcast(k, float64), number(form.integer + form.bias))
+    m = e.add(e.and_(bits, word((1 << form.mantissa) - 1)), word(form.root))
+    f = e.sub(e.bitcast(m, float64), number(1.0))
+    value = e.fma(f, polynomial(e, f, LOG2), k)
+    value = e.select(e.lt(wide, number(math.inf)), value, wide)
+    return e.select(e.eq(wide, number(0.0)), number(-math.inf), value)
 
 
 def _power_64(e: E, size: V, y: V) -> V:
@@ -120,20 +175,48 @@ def log10(e: E, x: V) -> V:
 
 
 def _other_base(e: E, x: V, two: tuple[float, float], factor: float) -> V:
+    """The logarithm in a base with the logarithm `two` of 2, which is `factor` times log(x)."""
+    if x.dtype == float64:
+        return _other_base_64(e, x, two, factor)
+    value = e.mul(_log2_of_32(e, x), e.constant(sum(two), float64))
+    return e.select(e.lt(x, e.zero(x)), e.constant(math.nan, float32), e.cast(value, float32))
+
+
+def _other_base_64(e: E, wide: V, two: tuple[float, float], factor: float) -> V:
     """``k log(2) + log(m)`` in another base, with ``x = 2**k m``."""
-    wide = e.cast(x, float64)
     number = functools.partial(e.constant, dtype=float64)
     k, f = split(e, wide, FORMATS[float64])
     inside = e.mul(log(e, e.add(f, number(1.0))), number(factor))
     value = e.fma(k, number(two[0]), e.fma(k, number(two[1]), inside))
     edge = log(e, wide)  # infinite or NaN where the value is not one
     plain = e.lt(e.abs(edge), number(math.inf))
-    return e.cast(e.select(plain, value, edge), x.dtype)
+    return e.select(plain, value, edge)
 
 
 def log1p(e: E, x: V) -> V:
-    """log(1 + x), accurate near 0: ``log(u) + (x - (u - 1)) / u`` with u = 1 + x rounded."""
-    wide = e.cast(x, float64)
+    """log(1 + x), accurate near 0."""
+    return _log1p_32(e, x) if x.dtype == float32 else _log1p_64(e, x)
+
+
+def _log1p_32(e: E, x: V) -> V:
+    """``1 + x = 2**k (1 + f)`` with k from the rounded sum, but ``f = x / 2**k + (1 / 2**k - 1)``
+    with one rounding."""
+    form = FORMATS[float32]
+    number, word = (functools.partial(e.constant, dtype=d) for d in (float32, form.word))
+    u = e.add(x, number(1.0))
+    bits = e.add(e.bitcast(u, form.word), word((form.bias << form.mantissa) - form.root))
+    k = e.or_(e.shr(bits, word(form.mantissa)), word(form.bits(form.integer)))
+    k = e.sub(e.bitcast(k, float32), number(form.integer + form.bias))
+    # By way of 4 / 2**k, because 1 / 2**k is not normal for the largest k.
+    top = word(2 * (form.bias + 1) << form.mantissa)
+    four = e.bitcast(e.sub(top, e.and_(bits, word(form.exponent_mask))), float32)
+    scale = e.mul(four, number(0.25))
+    f = e.fma(x, scale, e.sub(scale, number(1.0)))
+    return e.copysign(log_of_parts(e, k, f, u), x)
+
+
+def _log1p_64(e: E, wide: V) -> V:
+    """``log(u) + (x - (u - 1)) / u`` with u = 1 + x rounded."""
     number = functools.partial(e.constant, dtype=float64)
     u = e.add(wide, number(1.0))
     missed = e.div(e.sub(wide, e.sub(u, number(1.0))), u)
@@ -141,12 +224,33 @@ def log1p(e: E, x: V) -> V:
     plain = e.lt(e.abs(value), number(math.inf))
     tiny = e.lt(e.abs(wide), number(2.0**-54))  # keeps -0
     value = e.select(plain, e.add(value, missed), value)
-    return e.cast(e.select(tiny, wide, value), x.dtype)
+    return e.select(tiny, wide, value)
 
 
 def expm1(e: E, x: V) -> V:
     """exp(x) - 1, accurate near 0: ``2**n (exp(r) - 1) + (2**n - 1)`` with ``x = n log(2) + r``."""
-    wide = e.cast(x, float64)
+    return _expm1_32(e, x) if x.dtype == float32 else _expm1_64(e, x)
+
+
+def _expm1_32(e: E, x: V) -> V:
+    """Half of it, because 2**n may be just too large, and twice that."""
+    form = FORMATS[float32]
+    number = functools.partial(e.constant, dtype=float32)
+    least, most = number(-18.0), number(form.most)  # -1 below
+    y = e.select(e.lt(most, x), most, x)
+    y = e.select(e.lt(y, least), least, y)
+    shift = number(form.integer + form.bias - 1)
+    t = e.fma(y, number(_LOG2_E), shift)
+    n = e.sub(t, shift)
+    r = e.fma(n, number(-form.ln2[1]), e.fma(n, number(-form.ln2[0]), y))
+    p = e.fma(polynomial(e, r, form.exp), e.mul(r, r), r)
+    raised = e.shl(e.bitcast(t, form.word), e.constant(form.mantissa, form.word))
+    power = e.bitcast(raised, float32)
+    half = e.fma(power, p, e.sub(power, number(0.5)))
+    return e.copysign(e.add(half, half), x)
+
+
+def _expm1_64(e: E, wide: V) -> V:
     form = FORMATS[float64]
     number = functools.partial(e.constant, dtype=float64)
     high = e.lt(number(40.0), wide)
@@ -160,21 +264,35 @@ def expm1(e: E, x: V) -> V:
     power = e.bitcast(e.shl(e.bitcast(t, form.word), e.constant(form.mantissa, form.word)), float64)
     low = e.fma(power, p, e.sub(power, number(1.0)))
     tiny = e.lt(e.abs(wide), number(2.0**-54))
-    value = e.select(tiny, wide, e.select(high, exp(e, wide), low))
-    return e.cast(value, x.dtype)
+    return e.select(tiny, wide, e.select(high, exp(e, wide), low))
 
 
 def erf(e: E, x: V) -> V:
     """The error function."""
-    wide = e.cast(x, float64)
+    return _erf_32(e, x) if x.dtype == float32 else _erf_64(e, x)
+
+
+def _erf_32(e: E, x: V) -> V:
+    """Two polynomials; from 4 on the second one is 1."""
+    number = functools.partial(e.constant, dtype=float32)
+    size = e.abs(x)
+    near = e.fma(x, polynomial(e, e.mul(x, x), ERF_NEAR), x)
+    most = number(_ERF_FAR)
+    offset = e.sub(e.select(e.lt(most, size), most, size), number(_ERF_CENTRE))
+    far = e.copysign(polynomial(e, offset, ERF_FAR), x)
+    return e.select(e.lt(size, number(_ERF_LIMIT)), near, far)
+
+
+def _erf_64(e: E, wide: V) -> V:
+    """A polynomial near 0, and 1 minus an exponential times another beyond."""
     number = functools.partial(e.constant, dtype=float64)
     size = e.abs(wide)
     size = e.select(e.lt(number(FAR), size), number(FAR), size)
-    near = e.mul(wide, polynomial(e, e.mul(wide, wide), NEAR[x.dtype]))
+    near = e.mul(wide, polynomial(e, e.mul(wide, wide), NEAR[float64]))
     u = e.div(number(1.0), e.fma(size, number(0.5), number(1.0)))
-    above = e.mul(exp(e, e.neg(e.mul(size, size))), polynomial(e, u, TAIL[x.dtype]))
+    above = e.mul(exp_of_negative(e, e.neg(e.mul(size, size))), polynomial(e, u, TAIL[float64]))
     far = e.copysign(e.sub(number(1.0), above), wide)
-    return e.cast(e.select(e.lt(size, number(1.0)), near, far), x.dtype)
+    return e.select(e.lt(size, number(1.0)), near, far)
 
 
 def _quotient(e: E, x: V, y: V) -> tuple[V, V]:

@@ -1,15 +1,16 @@
 """Trigonometry on vectors: sin, cos, atan2, and what follows from them.
 
-All of it is computed in float64, and rounded once for float32. As in `functions`, the code has no
-branches, no tables in memory and no calls, so every processor gives the same bits.
+sin and cos of float32 are computed in float32 up to 2**17; all else is computed in float64, and
+rounded once for float32. As in `functions`, there are no tables in memory and no calls, so
+every processor gives the same bits. One branch leads to the reduction of large arguments.
 
 sin and cos are accurate for every argument, however large. ``x 2/pi`` is needed modulo 4 to far
 more digits than a float has; which digits of 2/pi matter depends on the exponent of x (Payne and
 Hanek, "Radian reduction for trigonometric functions", 1983). For each group of exponents the
 digits that matter are a few constants, chosen by comparisons and multiplied exactly by `fma`.
 
-Greatest errors that the tests allow, in units in the last place of the result: 1 in float32; in
-float64 1 for sin and cos, 2 for atan2, 4 for asin and acos, 3 for tan.
+Greatest errors that the tests allow, in units in the last place of the result: in float32 2 for sin
+and cos, else 1; in float64 1 for sin and cos, 2 for atan2, 4 for asin and acos, 3 for tan.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...dtypes import float32, float64
+from .functions import FORMATS, polynomial
 
 E = Any
 V = Any
@@ -33,8 +35,15 @@ _TWO_OVER_PI = int(
     16,
 )
 _BITS = 1200
-_HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
+_HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
+_HALF_PI_32 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)
+# Below it, abs(x) is reduced by a few multiples of these.
+_QUICK = 2.0**17
+_WORD = FORMATS[float32].word
 
+# As _SINE and _COSINE below, but for arithmetic in float32.
+SINE_32 = (-0.16666664, 0.008332723, -0.00019582524)
+COSINE_32 = (0.041666664, -0.0013888278, 2.4542564e-05)
 # sin(r) = r + r**3 p(r**2) and cos(r) = 1 - r**2 / 2 + r**4 p(r**2), for abs(r) < pi / 4.
 _SINE = {
     float32: (
@@ -111,20 +120,58 @@ def _digits(group: int, whole: int, count: int) -> list[float]:
 
 def sin(e: E, x: V) -> V:
     """The sine; NaN at infinity; -0 stays."""
+    if x.dtype == float32:
+        return _quick_or(_sin_64, e, x, 0)
+    return _sin_64(e, x)
+
+
+def cos(e: E, x: V) -> V:
+    """The cosine; NaN at infinity."""
+    if x.dtype == float32:
+        return _quick_or(_cos_64, e, x, 1)
+    return _cos_64(e, x)
+
+
+def _sin_64(e: E, x: V) -> V:
     wide = e.cast(x, float64)
-    y = e.abs(wide)
-    high, low, quarter = _reduce(e, y, x)
+    high, low, quarter = _reduce(e, e.abs(wide), x)
     value = _wave(e, high, low, quarter, x)
     number = functools.partial(e.constant, dtype=float64)
     flipped = e.select(e.lt(e.copysign(number(1.0), wide), number(0.0)), e.neg(value), value)
     return e.cast(flipped, x.dtype)
 
 
-def cos(e: E, x: V) -> V:
-    """The cosine; NaN at infinity."""
+def _cos_64(e: E, x: V) -> V:
     high, low, quarter = _reduce(e, e.abs(e.cast(x, float64)), x)
     quarter = e.add(quarter, e.constant(1.0, float64))
     return e.cast(_wave(e, high, low, quarter, x), x.dtype)
+
+
+def _quick_or(slow: Callable[[E, V], V], e: E, x: V, quarters: int) -> V:
+    """sin(x + quarters pi / 2) in float32, and by `slow` where x is large.
+
+    ``abs(x) = r + k pi / 2``: pi / 2 is a sum of three floats (W. Cody, W. Waite, "Software Manual
+    for the Elementary Functions", 1980), and the first difference is exact.
+    """
+    number, word = (functools.partial(e.constant, dtype=d) for d in (float32, _WORD))
+    y = e.abs(x)
+    shift = number(FORMATS[float32].integer + quarters)
+    t = e.fma(y, number(2 / math.pi), shift)
+    k = e.sub(t, shift)
+    r = y
+    for part in _HALF_PI_32:
+        r = e.fma(k, number(-part), r)
+    z = e.mul(r, r)
+    sine = e.fma(e.mul(r, z), polynomial(e, z, SINE_32), r)
+    cosine = e.fma(e.mul(z, z), polynomial(e, z, COSINE_32), e.fma(z, number(-0.5), number(1.0)))
+    # The low bits of t are k + quarters: the last says which of the two, the one above the sign.
+    bits = e.bitcast(t, _WORD)
+    value = e.select(e.ne(e.and_(bits, word(1)), word(0)), cosine, sine)
+    sign = e.shl(e.and_(bits, word(2)), word(30))
+    if quarters == 0:
+        sign = e.xor(sign, e.and_(e.bitcast(x, _WORD), word(1 << 31)))
+    value = e.bitcast(e.xor(e.bitcast(value, _WORD), sign), float32)
+    return e.rarely(e.le(number(_QUICK), y), [value], lambda: [slow(e, x)])[0]
 
 
 def tan(e: E, x: V) -> V:
@@ -144,12 +191,12 @@ def _wave(e: E, high: V, low: V, quarter: V, x: V) -> V:
     z = e.mul(high, high)
     half = e.mul(z, number(0.5))
     # sin: high + (high z p + low (1 - z / 2))
-    sine = e.mul(e.mul(z, high), _polynomial(e, z, _SINE[x.dtype]))
+    sine = e.mul(e.mul(z, high), polynomial(e, z, _SINE[x.dtype]))
     sine = e.add(high, e.fma(low, e.sub(number(1.0), half), sine))
     # cos: 1 - z / 2 with the rounding of that corrected
     top = e.sub(number(1.0), half)
     missed = e.sub(e.sub(number(1.0), top), half)
-    cosine = e.mul(e.mul(z, z), _polynomial(e, z, _COSINE[x.dtype]))
+    cosine = e.mul(e.mul(z, z), polynomial(e, z, _COSINE[x.dtype]))
     cosine = e.add(top, e.add(missed, e.sub(cosine, e.mul(high, low))))
     turns = e.sub(quarter, e.mul(number(4.0), e.round("floor", e.mul(quarter, number(0.25)))))
     odd = e.or_(e.eq(turns, number(1.0)), e.eq(turns, number(3.0)))
@@ -159,6 +206,23 @@ def _wave(e: E, high: V, low: V, quarter: V, x: V) -> V:
 
 def _reduce(e: E, y: V, x: V) -> tuple[V, V, V]:
     """r and k with ``y = r + k pi / 2`` for y >= 0 and abs(r) <= pi / 4: r as a sum, and k."""
+    number = functools.partial(e.constant, dtype=float64)
+    shift = number(FORMATS[float64].integer)
+    quarter = e.sub(e.fma(y, number(2 / math.pi), shift), shift)
+    top, middle, bottom = (number(part) for part in _HALF_PI)
+    # As in `_quick_or` the first difference is exact; what the second one misses is kept.
+    rest = e.fma(e.neg(quarter), top, y)
+    product = e.mul(quarter, middle)
+    missed = e.fma(quarter, bottom, e.fma(quarter, middle, e.neg(product)))
+    high, low = two_sum(e, rest, e.neg(product))
+    usual = (high, e.sub(low, missed), quarter)
+    large = e.le(number(_QUICK), y)
+    high, low, quarter = e.rarely(large, usual, lambda: _reduce_any(e, y, x))
+    return high, low, quarter
+
+
+def _reduce_any(e: E, y: V, x: V) -> tuple[V, V, V]:
+    """The same for every y >= 0."""
     number = functools.partial(e.constant, dtype=float64)
     narrow = x.dtype == float32
     groups, whole, count = (4, 26, 3) if narrow else (32, 55, 4)
@@ -180,7 +244,7 @@ def _reduce(e: E, y: V, x: V) -> tuple[V, V, V]:
     quarter = e.round("roundeven", terms[0])
     terms[0] = e.sub(terms[0], quarter)
     high, low, *_ = _distill(e, terms)
-    top, bottom = number(_HALF_PI[0]), number(_HALF_PI[1])
+    top, bottom, _ = (number(part) for part in _HALF_PI)
     product = e.mul(high, top)
     rest = e.fma(low, top, e.fma(high, bottom, e.fma(high, top, e.neg(product))))
     small = e.lt(y, number(0.785398163397448))
@@ -210,13 +274,6 @@ def two_sum(e: E, a: V, b: V) -> tuple[V, V]:
     total = e.add(a, b)
     moved = e.sub(total, a)
     return total, e.add(e.sub(a, e.sub(total, moved)), e.sub(b, moved))
-
-
-def _polynomial(e: E, x: V, coefficients: Any) -> V:
-    y = e.constant(coefficients[-1], x.dtype)
-    for c in coefficients[-2::-1]:
-        y = e.fma(y, x, e.constant(c, x.dtype))
-    return y
 
 
 def atan2(e: E, y: V, x: V) -> V:
@@ -262,7 +319,7 @@ def _angle(e: E, y: V, x: V, precision: Any) -> V:
     far = e.lt(number(math.tan(math.pi / 8)), t)
     t = e.select(far, e.div(e.sub(t, number(1.0)), e.add(t, number(1.0))), t)
     z = e.mul(t, t)
-    curve = e.mul(e.mul(t, z), _polynomial(e, z, _ARC[precision]))
+    curve = e.mul(e.mul(t, z), polynomial(e, z, _ARC[precision]))
     quarter = (number(_HALF_PI[0] / 2), number(_HALF_PI[1] / 2))
     first = e.select(far, quarter[0], number(0.0))
     second = e.add(curve, e.select(far, quarter[1], number(0.0)))

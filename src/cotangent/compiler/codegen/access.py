@@ -1,0 +1,153 @@
+"""Loads and stores of vectors: consecutive elements, one in every lane, or a stride apart."""
+
+from __future__ import annotations
+
+from ...dtypes import DType, bool_, int64, uint8
+from .emitter import Emitter, Value
+
+SCALARS = Emitter(1)  # for types of LLVM only
+
+
+class MemoryEmitter(Emitter):
+    """An `Emitter` that reads and writes memory.
+
+    Attributes:
+        mask: the lanes that count at this point, or None for all of them.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(lanes)
+        self.mask: Value | None = None
+
+    def splat(self, name: str, dtype: DType) -> Value:
+        """The scalar `name` in every lane."""
+        if self.lanes == 1:
+            return Value(name, dtype, 1)
+        vector, scalar = self.type_of(dtype), SCALARS.type_of(dtype)
+        first = self.emit(f"insertelement {vector} poison, {scalar} {name}, i64 0", dtype)
+        zeros = f"<{self.lanes} x i32> zeroinitializer"
+        return self.emit(f"shufflevector {vector} {first.text}, {vector} poison, {zeros}", dtype)
+
+    def compute(self, instruction: str, x: str, y: str) -> str:
+        """The result of an instruction on two 64-bit integers."""
+        name = self.fresh()
+        self.lines.append(f"  {name} = {instruction} i64 {x}, {y}")
+        return name
+
+    def offset(self, pointer: str, count: str, stride: str) -> str:
+        """`pointer` plus `count` times `stride` bytes."""
+        if count == "0":
+            return pointer
+        unit = "i8"
+        if count == "1":
+            count = stride
+        elif stride.isdigit():  # LLVM multiplies by it
+            unit = f"[{stride} x i8]" if stride != "1" else unit
+        else:
+            count = self.compute("mul", count, stride)
+        moved = self.fresh()
+        self.lines.append(f"  {moved} = getelementptr {unit}, ptr {pointer}, i64 {count}")
+        return moved
+
+    def load(self, pointer: str, dtype: DType) -> Value:
+        """Consecutive elements, one a lane; where the mask is off, 0."""
+        held = uint8 if dtype == bool_ else dtype
+        kind, align = self.type_of(held), held.itemsize
+        if self.mask is None:
+            value = self.emit(f"load {kind}, ptr {pointer}, align {align}", held)
+        else:
+            name = f"@llvm.masked.load.v{self.lanes}{_suffix(held)}.p0"
+            bits = f"<{self.lanes} x i1>"
+            self.declarations.add(f"declare {kind} {name}(ptr, {bits}, {kind})")
+            value = self.emit(
+                f"call {kind} {name}(ptr align {align} {pointer}, {bits} {self.mask.text}, "
+                f"{kind} zeroinitializer)",
+                held,
+            )
+        return self.cast(value, dtype) if dtype == bool_ else value
+
+    def load_one(self, pointer: str, dtype: DType) -> Value:
+        """One element, in every lane."""
+        held = uint8 if dtype == bool_ else dtype
+        name = self.fresh()
+        scalar = SCALARS.type_of(held)
+        self.lines.append(f"  {name} = load {scalar}, ptr {pointer}, align {held.itemsize}")
+        value = self.splat(name, held)
+        return self.cast(value, dtype) if dtype == bool_ else value
+
+    def load_strided(self, pointer: str, stride: str, dtype: DType) -> Value:
+        """Elements `stride` bytes apart, one a lane."""
+        held = uint8 if dtype == bool_ else dtype
+        kind, bits = self.type_of(held), f"<{self.lanes} x i1>"
+        at = self._spaced(pointer, stride)
+        name = f"@llvm.masked.gather.v{self.lanes}{_suffix(held)}.v{self.lanes}p0"
+        pointers = f"<{self.lanes} x ptr>"
+        self.declarations.add(f"declare {kind} {name}({pointers}, {bits}, {kind})")
+        mask = "splat (i1 true)" if self.mask is None else self.mask.text
+        value = self.emit(
+            f"call {kind} {name}({pointers} align {held.itemsize} {at}, {bits} {mask}, "
+            f"{kind} zeroinitializer)",
+            held,
+        )
+        return self.cast(value, dtype) if dtype == bool_ else value
+
+    def store_strided(self, value: Value, pointer: str, stride: str) -> None:
+        """Elements `stride` bytes apart, one a lane, where the mask is on."""
+        held = self.cast(value, uint8) if value.dtype == bool_ else value
+        kind, bits = self.type_of(held.dtype), f"<{self.lanes} x i1>"
+        at, pointers = self._spaced(pointer, stride), f"<{self.lanes} x ptr>"
+        name = f"@llvm.masked.scatter.v{self.lanes}{_suffix(held.dtype)}.v{self.lanes}p0"
+        self.declarations.add(f"declare void {name}({kind}, {pointers}, {bits})")
+        mask = "splat (i1 true)" if self.mask is None else self.mask.text
+        self.lines.append(
+            f"  call void {name}({kind} {held.text}, {pointers} align {held.dtype.itemsize} {at}, "
+            f"{bits} {mask})"
+        )
+
+    def _spaced(self, pointer: str, stride: str) -> str:
+        """Addresses `stride` bytes apart, one a lane."""
+        steps = self.emit(
+            f"mul <{self.lanes} x i64> {lane_numbers(self.lanes, 'i64')}, "
+            f"{self.splat(stride, int64).text}",
+            int64,
+        )
+        at = self.fresh()
+        self.lines.append(
+            f"  {at} = getelementptr i8, ptr {pointer}, <{self.lanes} x i64> {steps.text}"
+        )
+        return at
+
+    def store(self, value: Value, pointer: str) -> None:
+        """Consecutive elements, one a lane, where the mask is on."""
+        held = self.cast(value, uint8) if value.dtype == bool_ else value
+        kind, align = self.type_of(held.dtype), held.dtype.itemsize
+        if self.mask is None:
+            self.lines.append(f"  store {kind} {held.text}, ptr {pointer}, align {align}")
+            return
+        name = f"@llvm.masked.store.v{self.lanes}{_suffix(held.dtype)}.p0"
+        bits = f"<{self.lanes} x i1>"
+        self.declarations.add(f"declare void {name}({kind}, ptr, {bits})")
+        self.lines.append(
+            f"  call void {name}({kind} {held.text}, ptr align {align} {pointer}, "
+            f"{bits} {self.mask.text})"
+        )
+
+    def store_first(self, value: Value, pointer: str) -> None:
+        """The first lane as one element."""
+        if self.lanes == 1:
+            self.store(value, pointer)
+            return
+        kind, scalar = self.type_of(value.dtype), SCALARS.type_of(value.dtype)
+        name = self.fresh()
+        self.lines.append(f"  {name} = extractelement {kind} {value.text}, i64 0")
+        align = value.dtype.itemsize
+        self.lines.append(f"  store {scalar} {name}, ptr {pointer}, align {align}")
+
+
+def lane_numbers(lanes: int, kind: str) -> str:
+    """The vector constant 0, 1, 2, ..."""
+    return "<" + ", ".join(f"{kind} {i}" for i in range(lanes)) + ">"
+
+
+def _suffix(dtype: DType) -> str:
+    return SCALARS._suffix(dtype)
