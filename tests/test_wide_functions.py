@@ -94,7 +94,7 @@ def test_sines_near_multiples_of_pi(dtype):
 
 
 IN_FLOAT32 = {
-    "sin": np.sin, "cos": np.cos, "log1p": np.log1p, "expm1": np.expm1,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "log1p": np.log1p, "expm1": np.expm1,
     "erf": lambda x: error_function.evaluate(np, x),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "log2": np.log2, "log10": np.log10,
 }  # fmt: skip
@@ -107,6 +107,15 @@ def test_float32_functions_over_all_floats(name):
     with np.errstate(all="ignore"):
         expected = IN_FLOAT32[name](x.astype(float64))
         assert wide_ulps(compiled(name, float32)(x), expected).max() <= 2.0
+
+
+def test_the_sigmoid_of_float64():
+    x = np.concatenate([np.linspace(-745, 745, 50_001), np.linspace(-4, 4, 100_000)])
+    wide = x.astype(np.longdouble)
+    if np.finfo(wide.dtype).nmant <= 52:
+        pytest.skip("no wider float on this machine")
+    expected = 1 / (1 + np.exp(-wide))
+    assert wide_ulps(compiled("sigmoid", float64)(x), expected).max() <= 2.0
 
 
 def test_large_arguments_beside_small_ones():

@@ -292,7 +292,8 @@ def softmax(x: Any, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) along `axis`. For a loss use `log_softmax` or cross-entropy."""
     shifted, number = _shifted("softmax", x, axis)
     weight = ops.exp(shifted)
-    return weight / ops.sum(weight, axes=(number,), keepdims=True)
+    # The sum is at least 1, so its reciprocal loses nothing, and a division a row is enough.
+    return weight * ops.reciprocal(ops.sum(weight, axes=(number,), keepdims=True))
 
 
 def take(x: Any, indices: Any, axis: int = 0) -> Any:

@@ -11,11 +11,13 @@ Moves are views and cost nothing; a copy is made only where no strides describe 
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from ..errors import CompileError
 from ..shapes import Shape, contiguous_strides
 from . import graph as g
 from .graph import Graph, Node
+from .uses import single_uses, varying_sizes
 from .views import View, move, same_elements, spread, squeeze, whole
 
 # A loop nest with more values than this spills registers more than it saves traffic.
@@ -24,7 +26,8 @@ _MOST_NODES = 64
 _LONGEST_ROW = 4096
 # From so many rows on, columns of sums are kept in the cache beside the row.
 _MANY_ROWS = 64
-
+# So many rows of a product share what it costs to transpose its right side in registers.
+_FEW_ROWS = 6
 
 # Kinds of ops that have a kernel of their own, and those among them that read row-major inputs.
 _ALONE = {"matmul", "assemble", "gather", "ordered", "scatter", "triangular"}
@@ -46,18 +49,20 @@ class Group:
         copies: views that are copied into memory of their own under a node (see `Fusion.copy`).
         stored: the nodes whose values other kernels, outputs or writes need.
         before: bit set of the groups that must run earlier.
+        bit: this group as a bit set.
         last: the place in the graph of the latest node for which it got work to do.
         why: why nothing more joined, for `explain`.
     """
 
     __slots__ = (
         "kind", "number", "domain", "reduced", "nodes", "rows", "columns", "stored", "before",
-        "last", "source", "why",
+        "last", "source", "why", "bit",
     )  # fmt: skip
 
     def __init__(self, kind: str, number: int, domain: Shape) -> None:
         self.kind = kind
         self.number = number
+        self.bit = 1 << number
         self.domain = domain
         self.reduced: tuple[bool, ...] | None = None
         self.nodes: list[Node] = []
@@ -81,11 +86,6 @@ class Group:
             return id(node) not in self.columns
         return id(node) in self.rows
 
-    @property
-    def bit(self) -> int:
-        """This group as a bit set."""
-        return 1 << self.number
-
     def __repr__(self) -> str:
         return f"<{self.kind} {self.number}: {' '.join(node.op for node in self.nodes)}>"
 
@@ -108,6 +108,7 @@ class Fusion:
         self._group_of: dict[int, Group] = {}
         self._views: dict[int, View] = {}
         self._inlined = single_uses(graph)
+        self._rights = Counter(id(x.inputs[1]) for x in graph.nodes if x.kind == "matmul")
         self._now = 0
         for self._now, node in enumerate(graph.nodes):
             if node.role == "op" and id(node) not in self._inlined:
@@ -151,6 +152,16 @@ class Fusion:
             kind = "transpose" if view.strides[-2:-1] == (1,) else "loops"
             self._views[key] = self._copy(twin(node), view, kind)
         return self._views[key]
+
+    def right_side(self, node: Node) -> View:
+        """How a product reads its right side: by dense rows, if need be of a copy; or by dense
+        columns, where there are so few rows on the left that a copy for it alone costs more."""
+        right, (m, k) = node.inputs[1], node.inputs[0].shape[-2:]
+        view = self.view(right)
+        few = 1 <= m <= _FEW_ROWS and k > 0 and not self.varying & {m, k, *right.shape[-1:]}
+        if few and view.strides[-2] == 1 and right.size and self._rights[id(right)] == 1:
+            return view
+        return self.contiguous_last(right)
 
     def own_value(self, group: Group, node: Node) -> Node | None:
         """The node of `group` that computes the elements of `node` at the same position, if any."""
@@ -208,7 +219,7 @@ class Fusion:
     def _place_alone(self, node: Node) -> None:
         views = [self.view(x) for x in node.inputs if _is_read(node, x)]
         if node.kind == "matmul":
-            views[1] = self.contiguous_last(node.inputs[1])
+            views[1] = self.right_side(node)
         elif node.kind in _DENSE:
             views = [self._dense(x) for x in node.inputs]
         group = self._new_group(node.kind, node.shape)
@@ -443,35 +454,6 @@ def _has_short_rows(group: Group) -> bool:
 def _is_read(node: Node, x: Node) -> bool:
     """Whether the kernel of `node` reads `x` from memory, rather than as a number in its text."""
     return node.kind != "assemble" or g.uniform(x) is None
-
-
-def single_uses(graph: Graph) -> set[int]:
-    """The ids of elementwise nodes that are used once, by an elementwise node or a reduction that
-    runs over the same elements. Such a node can always be computed where it is used."""
-    users: dict[int, list[Node]] = {}
-    for node in graph.nodes:
-        if node.kind == "movement" and same_elements(node) is not node:
-            continue  # transparent: its own users count
-        for x in node.inputs:
-            users.setdefault(id(same_elements(x)), []).append(node)
-    leaving = {id(same_elements(x)) for x in graph.outputs}
-    leaving |= {id(same_elements(x)) for _, x in graph.writes}
-    inlined = set()
-    for node in graph.nodes:
-        found = users.get(id(node), [])
-        if node.kind == "elementwise" and len(found) == 1 and id(node) not in leaving:
-            over = found[0].inputs[0] if found[0].kind == "reduce" else found[0]
-            same = squeeze(over.shape) == squeeze(node.shape)
-            if same and found[0].kind in ("elementwise", "reduce"):
-                inlined.add(id(node))
-    return inlined
-
-
-def varying_sizes(graph: Graph) -> frozenset[int]:
-    """The lengths of the arguments (their leading axes) that no variable has for a size. Kernels do
-    not have them in their text, so that a batch of another size needs no new ones."""
-    lengths = {node.shape[0] for node in graph.arguments if node.shape}
-    return frozenset(lengths - {n for node in graph.variables for n in node.shape} - {1})
 
 
 def twin(node: Node) -> Node:

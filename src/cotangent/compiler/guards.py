@@ -71,9 +71,9 @@ class Guard:
         except ValueError:  # the name was deleted
             return False
         for item, before in self._lists:
-            if len(item) != len(before) or not all(map(is_, item, before)):
-                if not _same(before, list(item)):
-                    return False
+            same = len(item) == len(before) and all(map(is_, item, before))
+            if not same and not _same(before, list(item)):
+                return False
         for item, keys, before in self.loose:
             now = parts_of(item)
             same = len(now) == len(before) and all(map(is_, now, before))

@@ -83,7 +83,8 @@ def _make(graph: Graph, isa: str, key: str | None) -> Layout | None:
     made = plan(fuse(simplify(graph)), TILES[isa])
     layout = make_layout(graph, made)
     texts = {kernel.name: kernel.text for kernel in made.kernels}
-    texts[_DRIVER] = driver_text("x86_64")
+    if _DRIVER not in _FUNCTIONS:
+        texts[_DRIVER] = driver_text("x86_64")
     missing = [name for name in sorted(texts) if name not in _FUNCTIONS]
     if missing:
         if not is_available():
@@ -95,7 +96,7 @@ def _make(graph: Graph, isa: str, key: str | None) -> Layout | None:
     if key is not None:
         stored = layout.to_bytes()
         _remember(key, stored)
-        images = _images_of(texts)
+        images = _images_of({_DRIVER, *texts})
         if images is not None:
             cache.write(key, [stored, *images])
     return layout

@@ -152,7 +152,8 @@ def _is_checking(group: Group) -> bool:
 
 
 def _reads_in_place(group: Group, views: list[View], numbers: set[int]) -> bool:
-    """Whether the group, which reads `views`, reads the variables in `numbers` only at the elements it writes."""
+    """Whether a group, which reads `views`, reads the variables in `numbers` only at the elements
+    that it writes."""
     if any(node.kind == "reduce" for node in group.nodes):
         return False
     dense = contiguous_strides(group.domain)

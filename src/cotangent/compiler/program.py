@@ -19,6 +19,7 @@ import numpy as np
 from ..config import EPOCH
 from ..dtypes import DType, as_dtype
 from ..errors import Error
+from ..runtime.buffers import empty
 from ..runtime.pool import POOL
 from ..tensors import Variable
 from .graph import Graph, Node
@@ -34,6 +35,8 @@ _WORTH_WAKING = 200_000
 _SECONDS_PER_TURN = 0.02
 
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
+# The same function for arguments that are ctypes objects: nothing is converted at a call.
+_RUN_READY = ctypes.CFUNCTYPE(ctypes.c_int64)
 
 Array = np.ndarray[Any, Any]
 
@@ -170,6 +173,8 @@ class Program:
         self._header = np.array(header, np.int64)
         self._header_address = address_of(self._header)
         self._run = _RUN(functions["run"])
+        self._run_ready = _RUN_READY(functions["run"])
+        self._once = (ctypes.c_void_p(self._header_address), ctypes.c_int64(1))
         self._work = functions["work"]
         self._set(STATUS, 0, address_of(self._status))
         for i, array in enumerate(self._constants):
@@ -238,7 +243,7 @@ class Program:
                 return self._call_large(inputs)
             for bound, array in zip(self._plain_bound, inputs):  # noqa: B905 (strict is slower)
                 bound[...] = array
-            if not self._run(self._header_address, 1):
+            if not self._run_ready(*self._once):
                 raise Failed(0)
             return [result.copy() for result in self._plain_results]
 
@@ -255,11 +260,11 @@ class Program:
                 self._set("argument", i, address_of(dense))
         results: list[Array] = []
         for i, own in enumerate(self._results):
-            result = np.empty(*self.outputs[i]) if own is None else own
+            result = empty(*self.outputs[i]) if own is None else own
             if own is None:
                 self._set("output", i, address_of(result))
             results.append(result)
-        if not self._run(self._header_address, 1):
+        if not self._run_ready(*self._once):
             raise Failed(0)
         pairs = zip(results, self._results, strict=True)
         return [result if own is None else result.copy() for result, own in pairs]
@@ -272,7 +277,7 @@ class Program:
         op.
         """
         inputs = [_dense(x, dtype) for x, (_, dtype) in zip(stacked, self.arguments, strict=True)]
-        results = [np.empty((times, *shape), dtype) for shape, dtype in self.outputs]
+        results = [empty((times, *shape), dtype) for shape, dtype in self.outputs]
         with ARENA.lock:
             if self.epoch != EPOCH.value:
                 self.refresh()

@@ -17,7 +17,6 @@ from ..ops import (
     broadcast_to,
     find,
     matmul,
-    mul_no_nan,
     multiply,
     negative,
     permute_dims,
@@ -53,19 +52,16 @@ def simplify(graph: Graph) -> Graph:
     """An equal graph with less in it, that computes nothing in narrow floats."""
     simplifier = _Simplifier()
     graph = simplifier.rewrite(widen(graph), {})
-    for step in (_transposed_products, _staged_reductions):
-        replaced = step(graph)
-        if replaced:
-            graph = simplifier.rewrite(graph, replaced)
-    return graph
+    replaced = _transposed_products(graph) | _staged_reductions(graph)
+    return simplifier.rewrite(graph, replaced) if replaced else graph
 
 
 class _Simplifier:
-    """Rewrites graphs; it knows the nodes that the rules leave alone, so a second graph with the
-    same nodes takes little."""
+    """Rewrites graphs; it knows the nodes that the rules leave alone, by what makes them equal to
+    others and by their ids, so a second graph with the same nodes takes little."""
 
     def __init__(self) -> None:
-        self._settled: dict[int, Node] = {}
+        self._known: dict[Any, Node] = {}
         self._rules: dict[str, list[Rule]] = {}
 
     def rewrite(self, graph: Graph, replaced: dict[int, Node]) -> Graph:
@@ -75,11 +71,10 @@ class _Simplifier:
             replaced: by the ids of nodes of `graph`, others on the same inputs to put there.
         """
         new: dict[int, Node] = {}
-        known: dict[Any, Node] = {}
 
         def renewed(node: Node) -> Node:
             inputs = tuple([new.get(id(x)) or renewed(x) for x in node.inputs])
-            return self._settle(_on(node, inputs), known)
+            return self._settle(_on(node, inputs))
 
         for node in graph.nodes:
             new[id(node)] = renewed(replaced.get(id(node), node))
@@ -88,9 +83,12 @@ class _Simplifier:
             [(number, new[id(n)]) for number, n in graph.writes],
         )  # fmt: skip
 
-    def _settle(self, node: Node, known: dict[Any, Node]) -> Node:
+    def _settle(self, node: Node) -> Node:
         """The first equal node before this one, once no rule applies."""
-        while node.role == "op" and id(node) not in self._settled:
+        known = self._known
+        if id(node) in known:
+            return node
+        while node.role == "op":
             better = None
             for applies in self._rules_for(node):
                 better = applies(node)
@@ -104,7 +102,7 @@ class _Simplifier:
         key = _key(node)
         found = known.get(key)
         if found is None:
-            known[key] = known[id(node)] = self._settled[id(node)] = found = node
+            known[key] = known[id(node)] = found = node
         return found
 
     def _rules_for(self, node: Node) -> list[Rule]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from ...dtypes import DType, bool_, int64, uint8
 from .emitter import Emitter, Value
 
@@ -65,6 +67,11 @@ class MemoryEmitter(Emitter):
                 held,
             )
         return self.cast(value, dtype) if dtype == bool_ else value
+
+    def prefetch(self, pointer: str) -> None:
+        """Have the line at `pointer` brought into the cache; any address will do."""
+        self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
 
     def load_one(self, pointer: str, dtype: DType) -> Value:
         """One element, in every lane."""
@@ -144,6 +151,7 @@ class MemoryEmitter(Emitter):
         self.lines.append(f"  store {scalar} {name}, ptr {pointer}, align {align}")
 
 
+@functools.cache
 def lane_numbers(lanes: int, kind: str) -> str:
     """The vector constant 0, 1, 2, ..."""
     return "<" + ", ".join(f"{kind} {i}" for i in range(lanes)) + ">"

@@ -210,7 +210,13 @@ def logaddexp(e: E, x: V, y: V) -> V:
     gap = e.select(e.eq(x, y), e.zero(x), e.sub(x, y))
     u = exp_of_negative(e, e.neg(e.abs(gap)))
     log1p = _log1p_32 if x.dtype == float32 else _log1p_64
-    return e.add(top, log1p(e, u))
+    return one_nan(e, e.add(top, log1p(e, u)))
+
+
+def one_nan(e: E, x: V) -> V:
+    """x with one and the same NaN: where two of them meet in an instruction, it depends on the
+    order of its operands, which the assembler may change, whose sign and payload stay."""
+    return e.select(e.is_nan(x), e.constant(np.nan, x.dtype), x)
 
 
 def _over_one_more(e: E, h: V) -> V:

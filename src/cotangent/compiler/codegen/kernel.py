@@ -72,7 +72,6 @@ class KernelEmitter(MemoryEmitter):
         self.checks = False
         self._slots: list[Slot] = []
         self._names: dict[Any, str] = {}
-        self._masks: dict[int, Value] = {}
         self._entry: list[str] = []
         self._block = "entry"
         self._extent = 1
@@ -280,20 +279,25 @@ class KernelEmitter(MemoryEmitter):
     ) -> list[Value]:  # fmt: skip
         """Run `body` over `size` elements, a vector at a time; the mask is on in the last part.
 
-        Sizes that `is_straight` are in the text, but for a varying one within a vector; the others
-        are an argument.
+        Sizes up to 32 are in the text, straight; larger and varying ones are an argument.
         """
         values = list(carried)
         if self.is_straight(size):
             for start in range(0, size, self.lanes):
                 rest = size - start
-                self.mask = None if rest >= self.lanes else self._first(rest, size in self.varying)
+                self.mask = None if rest >= self.lanes else self._first_constant(rest)
                 values = list(body(str(start), values))
             self.mask = None
             return values
         n = self.integer(size)
         whole = self.compute("and", n, str(-self.lanes))
-        values = self.loop(whole, self.lanes, values, body)
+        if size in self.varying:
+            values = self.when(
+                self.compare("ne", whole, "0"), values,
+                lambda: self.loop(whole, self.lanes, carried, body),
+            )  # fmt: skip
+        else:
+            values = self.loop(whole, self.lanes, values, body)
         rest_count = self.compute("sub", n, whole)
 
         def tail() -> Sequence[Value]:
@@ -305,9 +309,9 @@ class KernelEmitter(MemoryEmitter):
         return values
 
     def is_straight(self, size: int) -> bool:
-        """Whether so many elements are done without a loop: up to 32, but less than a vector of
-        those that vary."""
-        return size < self.lanes if size in self.varying else size <= 32
+        """Whether so many elements are done without a loop: up to 32, if that is no number that
+        varies."""
+        return size <= 32 and size not in self.varying
 
     def split(self, units: int) -> tuple[str, str]:
         """Let the work be done in parts: which of the `units` to do now, from the first to before
@@ -325,6 +329,8 @@ class KernelEmitter(MemoryEmitter):
         such a loop around a body, as often as it is called. Few elements are not split."""
         if self.is_straight(size):
             return lambda body: self._straight(size, body)
+        if size in self.varying:
+            return self._split_varying(size)
         parts, width = self.split(size // self.lanes), str(self.lanes)
         start, stop = (self.compute("mul", i, width) for i in parts)
         rest = self.compute("sub", self.integer(size), stop)
@@ -347,14 +353,29 @@ class KernelEmitter(MemoryEmitter):
     def _straight(self, size: int, body: Callable[[str], None]) -> None:
         self.vector_loop(size, [], without_values(body))
 
-    def _first(self, count: int, varying: bool) -> Value:
-        """The mask of the first `count` lanes; if they vary, computed once, on entry."""
-        if varying:
-            if count not in self._masks:
-                lines, self.lines = self.lines, self._entry
-                self._masks[count] = self.first_lanes(self.integer(count, "rest"))
-                self.lines = lines
-            return self._masks[count]
+    def _split_varying(self, size: int) -> Callable[[Callable[[str], None]], None]:
+        """See `split_vectors`: here the last unit may be less than a vector, and the only one."""
+        n, width = self.integer(size), str(self.lanes)
+        start, end = (self.compute("mul", i, width) for i in self.split(-(-size // self.lanes)))
+        whole = self.compute("and", n, str(-self.lanes))
+        stop = self.smaller(end, whole)
+
+        def loop(body: Callable[[str], None]) -> None:
+            def vectors() -> Sequence[Value]:
+                return self.loop(stop, self.lanes, [], without_values(body), start)
+
+            def tail() -> Sequence[Value]:
+                self.mask = self.first_lanes(self.compute("sub", n, whole))
+                body(whole)
+                return []
+
+            self.when(self.compare("ult", start, stop), [], vectors)
+            self.when(self.compare("ult", n, end), [], tail)
+            self.mask = None
+
+        return loop
+
+    def _first_constant(self, count: int) -> Value:
         bits = ", ".join(f"i1 {'true' if i < count else 'false'}" for i in range(self.lanes))
         return Value(f"<{bits}>", bool_, self.lanes)
 

@@ -17,56 +17,36 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ...dtypes import DType
-from ...errors import CompileError
 from ..fuse import Fusion, Group
 from ..graph import Node
 from .chunks import MANY_STEPS, NANOSECONDS_PER_LINE, axis_to_split, is_many
+from .elements import ElementEmitter
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
-from .nest import Nest, Operand, Row
-from .parts import Partial, combination, combine, identity
+from .nest import Nest, Row
+from .parts import Partial, combination, identity
 
 _VECTORS_PER_BLOCK = 64
 _ELEMENTS_PER_PART = 1 << 14
 _MOST_PARTS = 256
+# A loop over so few nodes waits for its sums, unless there are several.
+_FEW_NODES = 3
 # Blocks of rows that add up columns for themselves.
 _MOST_BLOCKS_OF_ROWS, _FEWEST_ROWS = 64, 16
 
 
-class _LoopEmitter:
+class _LoopEmitter(ElementEmitter):
     """Writes the kernel of one nest."""
 
     def __init__(self, nest: Nest) -> None:
-        self.nest = nest
-        self.copying = nest.copying
-        sizes = nest.sizes
-        lanes = lanes_for(self._dtypes()) if sizes else 1
-        self.e = KernelEmitter(lanes, nest.fusion.varying)
+        super().__init__(nest)
         self.by_row = any(isinstance(x, Row) for x in nest.operands.values())
-        self.row_values: dict[int, Value] = {}  # of the row that is being written
-        self._enter(0)
-        last = len(sizes) - 1
-        kept = [i for i, r in enumerate(nest.reduced) if not r and i != last]
-        inner = [i for i, r in enumerate(nest.reduced) if r and i != last]
-        self.kept, self.inner, self.last = kept, inner, last
-        self.last_reduced = bool(sizes) and nest.reduced[last]
-        self.elements = math.prod(sizes)
+        self.elements = math.prod(nest.sizes)
         self.split = self._split_axis()
         # The reduced axis that is cut into parts, the parts, and the steps of each.
         self.cut, self.parts, self.steps = -1, 1, 0
         self.range = ("", "")
-        self.lines_per_vector = 0
         self._cut_reduced_axis()
-
-    def _dtypes(self) -> list[DType]:
-        found = [operand.node.dtype for operand in self.nest.loads.values()]
-        return found + [node.dtype for node in self.nest.group.nodes]
-
-    def _enter(self, phase: int) -> None:
-        """Write the loops of `phase` from here on."""
-        self.nodes = self.nest.nodes_of(phase)
-        self.reductions = [x for x in self.nodes if self.nest.has_rows(x) and x.kind == "reduce"]
 
     def _steps_of(self, axis: int) -> int:
         """The steps of a loop over whole vectors, or blocks of them, or elements."""
@@ -206,27 +186,6 @@ class _LoopEmitter:
 
     # -- loops ----------------------------------------------------------------------------
 
-    def _step_into(self, axis: int, i: str, pointers: dict[Any, str]) -> dict[Any, str]:
-        """The pointers at position `i` of `axis`."""
-        moved = {}
-        for key, pointer in pointers.items():
-            operand = self._operand(key)
-            stride = operand.strides[axis] * operand.node.dtype.itemsize
-            moved[key] = self._offset(pointer, i, stride)
-        return moved
-
-    def _offset(self, pointer: str, i: str, stride: int) -> str:
-        return (
-            pointer if stride == 0 else self.e.offset(pointer, i, self.e.integer(stride, "stride"))
-        )
-
-    def _operand(self, key: Any) -> Operand:
-        nest = self.nest
-        found = nest.loads.get(key) or nest.scratch.get(key) or nest.columns.get(key)
-        if found is not None:
-            return found
-        return next(operand for node, operand in self.nest.stores if id(node) == key)
-
     def _kept_loops(self, depth: int, pointers: dict[Any, str]) -> None:
         if depth < len(self.kept):
             axis = self.kept[depth]
@@ -314,15 +273,10 @@ class _LoopEmitter:
         block = _VECTORS_PER_BLOCK * e.lanes
         blocks, rest = divmod(size, block)
         if blocks < 2:
-            return e.vector_loop(size, totals, lambda i, c: self._compute(pointers, i, c))
+            return self._short_row(size, totals, pointers)
 
         def one(start: str, carried: list[Value]) -> Sequence[Value]:
-            def part(i: str, inner: list[Value]) -> Sequence[Value]:
-                return self._compute(pointers, e.compute("add", start, i), inner)
-
-            found = e.loop(e.integer(block), e.lanes, self._identities(), part)
-            pairs = zip(self.reductions, carried, found, strict=True)
-            return [self._combine(node, total, new) for node, total, new in pairs]
+            return self._joined(carried, self._sums_of(start, block, pointers))
 
         after = e.integer(blocks * block)
         if self.cut == self.last:
@@ -343,96 +297,58 @@ class _LoopEmitter:
         # It belongs to the last part.
         return e.when(e.compare("eq", stop, after), totals, remainder)
 
-    # -- the body -------------------------------------------------------------------------
+    def _joined(self, totals: Sequence[Value], more: Sequence[Value]) -> list[Value]:
+        """Two results of each reduction as one."""
+        pairs = zip(self.reductions, totals, more, strict=True)
+        return [self._combine(node, x, y) for node, x, y in pairs]
 
-    def _at_vector(self, pointers: dict[Any, str], key: Any, j: str) -> str:
-        operand = self._operand(key)
-        step = operand.strides[self.last] * operand.node.dtype.itemsize
-        if step == 0 or j == "0":
-            return pointers[key]
-        if operand.strides[self.last] == 1:
-            return self.e.offset(pointers[key], j, str(step))
-        return self._offset(pointers[key], j, step)
+    def _sums_of(self, start: str, count: int, pointers: dict[Any, str]) -> list[Value]:
+        """The reductions over `count` elements from `start` on: whole vectors, as many as the sums
+        that are under way. Several are, where a vector takes less time than an addition."""
+        e, sums = self.e, self._sums()
+        step = sums * e.lanes
 
-    def _compute(
-        self, pointers: dict[Any, str], j: str | None, totals: Sequence[Value]
-    ) -> list[Value]:
-        """All nodes at one vector of the last axis; the new totals of the reductions."""
-        before = len(self.e.lines)
-        values: dict[Any, Value] = {}
-        after: list[Value] = []
-        for node in self.nodes:
-            inputs = [
-                self._input(node, i, pointers, j, values)
-                for i in range(1 if self.copying else len(node.inputs))
+        def part(i: str, carried: list[Value]) -> Sequence[Value]:
+            at = e.compute("add", start, i) if start != "0" else i
+            after: list[Value] = []
+            each = len(self.reductions)
+            for number in range(sums):
+                place = e.compute("add", at, str(number * e.lanes)) if number else at
+                mine = carried[number * each : (number + 1) * each]
+                after += self._compute(pointers, place, mine)
+            return after
+
+        found = e.loop(e.integer(count), step, self._identities() * sums, part)
+        while len(found) > len(self.reductions):
+            half = len(found) // 2
+            found = [
+                value
+                for i in range(0, half, len(self.reductions))
+                for value in self._joined(
+                    found[i : i + len(self.reductions)],
+                    found[half + i : half + i + len(self.reductions)],
+                )
             ]
-            if self.copying:
-                values[id(node)] = inputs[0]
-            elif id(node) in self.nest.columns:
-                at = self._at_vector(pointers, id(node), str(j))
-                self.e.store(combine(self.e, node, self.e.load(at, node.dtype), inputs[0]), at)
-            elif node.kind == "reduce":
-                total = totals[len(after)]
-                after.append(self._accumulate(node, total, inputs[0]))
-            else:
-                values[id(node)] = self._apply(node, inputs)
-        for node in self.nodes:
-            if id(node) in values and id(node) in pointers:
-                at = pointers[id(node)] if j is None else self._at_vector(pointers, id(node), j)
-                self.e.store(values[id(node)], at)
-        self.lines_per_vector = len(self.e.lines) - before
-        return after
+        return found
 
-    def _input(
-        self, node: Node, i: int, pointers: dict[Any, str], j: str | None, values: dict[Any, Value]
-    ) -> Value:
-        operand = self.nest.operands[id(node), i]
-        if isinstance(operand, Row):
-            return self.row_values[id(operand.node)]
-        if isinstance(operand, Node):
-            if id(operand) not in values:  # an earlier phase had it
-                values[id(operand)] = self._load(id(operand), pointers, j)
-            return values[id(operand)]
-        if operand in values:
-            return values[operand]
-        if operand in self.nest.loads:
-            values[operand] = self._load(operand, pointers, j)
-            return values[operand]
-        return self.e.literal(*operand)
+    def _sums(self) -> int:
+        """How many sums are under way at once."""
+        return 4 if self.reductions and len(self.nodes) <= _FEW_NODES else 1
 
-    def _load(self, key: Any, pointers: dict[Any, str], j: str | None) -> Value:
-        operand = self._operand(key)
-        dtype = operand.node.dtype
-        if j is None:
-            return self.e.load_one(pointers[key], dtype)
-        at, stride = self._at_vector(pointers, key, j), operand.strides[self.last]
-        if operand.node.role == "scratch" and not self.last_reduced:
-            return self.e.load(at, dtype)
-        if stride == 0:
-            return self.e.load_one(at, dtype)
-        if stride == 1:
-            return self.e.load(at, dtype)
-        return self.e.load_strided(at, self.e.integer(stride * dtype.itemsize, "stride"), dtype)
-
-    def _apply(self, node: Node, inputs: list[Value]) -> Value:
-        if node.primitive is None or node.primitive.lower is None:
-            raise CompileError(f"the compiler has no lowering for {node.where()}")
-        value: Value = node.primitive.lower(self.e, *inputs, **node.attrs)
-        return value
-
-    # -- reductions -----------------------------------------------------------------------
-
-    def _identities(self) -> list[Value]:
-        return [self.e.constant(identity(node), node.dtype) for node in self.reductions]
-
-    def _combine(self, node: Node, x: Value, y: Value) -> Value:
-        return combine(self.e, node, x, y)
-
-    def _accumulate(self, node: Node, total: Value, value: Value) -> Value:
-        if self.e.mask is not None and self.last_reduced:
-            nothing = self.e.constant(identity(node), node.dtype)
-            value = self.e.select(self.e.mask, value, nothing)
-        return self._combine(node, total, value)
+    def _short_row(self, size: int, totals: list[Value], pointers: dict[Any, str]) -> list[Value]:
+        """The last axis, reduced, where it is no longer than a block or two."""
+        e, step = self.e, self._sums() * self.e.lanes
+        whole = size // step * step
+        if step == e.lanes or whole < 2 * step or size in e.varying:
+            return e.vector_loop(size, totals, lambda i, c: self._compute(pointers, i, c))
+        totals = self._joined(totals, self._sums_of("0", whole, pointers))
+        if whole == size:
+            return totals
+        after = e.integer(whole)
+        return e.vector_loop(
+            size - whole, totals,
+            lambda i, c: self._compute(pointers, e.compute("add", after, i), c),
+        )  # fmt: skip
 
 
 def emit_loops(fusion: Fusion, group: Group) -> list[Kernel]:

@@ -9,7 +9,8 @@ The rows are cut into tiles of two heights, h and h - 1, so that no thin edge is
 the number of rows varies (see `Fusion.varying`), these are the largest, and how many tiles of each
 there are is no part of the text; where rows cannot be cut so, tiles overlap.
 
-Larger products go another way: see packed.py.
+Larger products go another way: see packed.py; and products of few rows with a transposed matrix:
+see turned.py.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import NamedTuple
 
 from ...shapes import contiguous_strides
 from ..fuse import Fusion, Group
+from ..views import View
 from .chunks import MANY_STEPS, axis_to_split
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
 from .packed import PackedEmitter, pays
+from .turned import TurnedEmitter, flipped
 
 # Rows are cut where a block of columns is more work than this.
 _FLOPS_PER_UNIT = 4_000_000
@@ -60,7 +63,7 @@ class _MatmulEmitter:
         self.node = node
         self.tile = tile
         self.a = fusion.view(node.inputs[0])
-        self.b = fusion.contiguous_last(node.inputs[1])
+        self.b = fusion.right_side(node)
         self.e = KernelEmitter(lanes_for([node.dtype]))
         self.size = node.dtype.itemsize
         self.batch = node.shape[:-2]
@@ -313,12 +316,27 @@ class _MatmulEmitter:
 
 def emit_matmul(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
     """The kernel of a matrix product; none if it has no elements."""
-    emitter = _MatmulEmitter(fusion, group, tiles.direct)
-    if emitter.node.size == 0:
+    node, b = group.nodes[0], fusion.right_side(group.nodes[0])
+    if node.size == 0:
         return []
+    sides = _turned_sides(fusion, fusion.view(node.inputs[0]), b)
+    if sides is not None:
+        return [TurnedEmitter(node, *sides, fusion.varying).emit()]
+    emitter = _MatmulEmitter(fusion, group, tiles.direct)
     if pays(emitter.m, emitter.n, emitter.k):
         return [PackedEmitter(emitter.node, emitter.a, emitter.b, *tiles.packed).emit()]
     return [emitter.emit() if emitter.k else _zeros(emitter)]
+
+
+def _turned_sides(fusion: Fusion, a: View, b: View) -> tuple[View, View] | None:
+    """The sides of a product that goes by turned.py, the one that is turned last; or None."""
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    if n != 1 and b.strides[-1] != 1:
+        return a, b
+    by_rows = a.strides[-1] == 1 and k > 1 and k not in fusion.varying
+    return (
+        (flipped(b), flipped(a)) if n == 1 and m >= lanes_for([a.base.dtype]) and by_rows else None
+    )
 
 
 def _zeros(emitter: _MatmulEmitter) -> Kernel:

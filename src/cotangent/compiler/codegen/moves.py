@@ -6,6 +6,7 @@ by 0, so nothing outside of the arrays is ever touched.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -269,17 +270,23 @@ def transpose_registers(e: Emitter, rows: list[Value]) -> list[Value]:
         for i in range(n):
             if not i & half:
                 a, b = rows[i], rows[i + half]
-                low = [k if not k & half else n + k - half for k in range(n)]
-                high = [k + half if not k & half else n + k for k in range(n)]
+                low, high = _picks(n, half)
                 after[i], after[i + half] = _mix(e, a, b, low), _mix(e, a, b, high)
         rows = after
         half //= 2
     return rows
 
 
-def _mix(e: Emitter, a: Value, b: Value, lanes: list[int]) -> Value:
+@functools.cache
+def _picks(n: int, half: int) -> tuple[str, str]:
+    """The lanes of two vectors of `n` that exchange halves of `half` lanes."""
+    low = [k if not k & half else n + k - half for k in range(n)]
+    high = [k + half if not k & half else n + k for k in range(n)]
+    low_text, high_text = (", ".join([f"i32 {k}" for k in lanes]) for lanes in (low, high))
+    return low_text, high_text
+
+
+def _mix(e: Emitter, a: Value, b: Value, pick: str) -> Value:
     kind = e.type_of(a.dtype)
-    pick = ", ".join(f"i32 {k}" for k in lanes)
-    return e.emit(
-        f"shufflevector {kind} {a.text}, {kind} {b.text}, <{len(lanes)} x i32> <{pick}>", a.dtype
-    )
+    lanes = f"<{e.lanes} x i32> <{pick}>"
+    return e.emit(f"shufflevector {kind} {a.text}, {kind} {b.text}, {lanes}", a.dtype)

@@ -96,8 +96,8 @@ def _key(e: KernelEmitter, x: Value) -> Value:
     top = e.constant(1 << (8 * x.dtype.itemsize - 1), word)
     if x.dtype.kind == "i":
         return e.xor(e.cast(x, word), top)
-    bits = e.bitcast(e.add(x, e.zero(x)), word)  # -0 becomes 0
-    # Below 0 the order of the bits is the reverse one.
+    bits = e.bitcast(x, word)
+    # Below 0 the order of the bits is the reverse one; -0 is not below, and gets the key of 0.
     key = e.select(e.lt(x, e.zero(x)), e.not_(bits), e.or_(bits, top))
     return e.select(e.is_nan(x), e.constant(-1, word), key)
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...dtypes import float32, float64
-from .functions import FORMATS, polynomial
+from .functions import FORMATS, one_nan, polynomial
 
 E = Any
 V = Any
@@ -39,7 +39,7 @@ _HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
 _HALF_PI_32 = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)
 # Below it, abs(x) is reduced by a few multiples of these.
 _QUICK = 2.0**17
-_WORD = FORMATS[float32].word
+_WORD, _LONG_WORD = FORMATS[float32].word, FORMATS[float64].word
 
 # As _SINE and _COSINE below, but for arithmetic in float32.
 SINE_32 = (-0.16666664, 0.008332723, -0.00019582524)
@@ -138,13 +138,13 @@ def _sin_64(e: E, x: V) -> V:
     value = _wave(e, high, low, quarter, x)
     number = functools.partial(e.constant, dtype=float64)
     flipped = e.select(e.lt(e.copysign(number(1.0), wide), number(0.0)), e.neg(value), value)
-    return e.cast(flipped, x.dtype)
+    return e.cast(one_nan(e, flipped), x.dtype)
 
 
 def _cos_64(e: E, x: V) -> V:
     high, low, quarter = _reduce(e, e.abs(e.cast(x, float64)), x)
     quarter = e.add(quarter, e.constant(1.0, float64))
-    return e.cast(_wave(e, high, low, quarter, x), x.dtype)
+    return e.cast(one_nan(e, _wave(e, high, low, quarter, x)), x.dtype)
 
 
 def _quick_or(slow: Callable[[E, V], V], e: E, x: V, quarters: int) -> V:
@@ -176,13 +176,38 @@ def _quick_or(slow: Callable[[E, V], V], e: E, x: V, quarters: int) -> V:
 
 def tan(e: E, x: V) -> V:
     """The tangent; NaN at infinity."""
+    return _tan_32(e, x) if x.dtype == float32 else _tan_64(e, x)
+
+
+def _tan_32(e: E, x: V) -> V:
+    """In float64, with few terms, and by `_tan_64` where x is large."""
+    number, word = (functools.partial(e.constant, dtype=d) for d in (float64, _LONG_WORD))
+    y = e.abs(e.cast(x, float64))
+    shift = number(FORMATS[float64].integer)
+    t = e.fma(y, number(2 / math.pi), shift)
+    k = e.sub(t, shift)
+    r = e.fma(k, number(-_HALF_PI[1]), e.fma(k, number(-_HALF_PI[0]), y))
+    z = e.mul(r, r)
+    sine = e.fma(e.mul(r, z), polynomial(e, z, _SINE[float32]), r)
+    cosine = e.fma(z, number(-0.5), number(1.0))
+    cosine = e.fma(e.mul(z, z), polynomial(e, z, _COSINE[float32]), cosine)
+    odd = e.ne(e.and_(e.bitcast(t, _LONG_WORD), word(1)), word(0))
+    above, below = e.select(odd, e.neg(cosine), sine), e.select(odd, sine, cosine)
+    value = e.cast(e.div(above, below), float32)
+    negative = e.lt(e.copysign(e.one(x), x), e.zero(x))
+    value = e.select(negative, e.neg(value), value)
+    large = e.le(e.constant(_QUICK, float32), e.abs(x))
+    return one_nan(e, e.rarely(large, [value], lambda: [_tan_64(e, x)])[0])
+
+
+def _tan_64(e: E, x: V) -> V:
     wide = e.cast(x, float64)
     high, low, quarter = _reduce(e, e.abs(wide), x)
     one = e.constant(1.0, float64)
     sine = _wave(e, high, low, quarter, x)
     quotient = e.div(sine, _wave(e, high, low, e.add(quarter, one), x))
     below = e.lt(e.copysign(one, wide), e.zero(one))
-    return e.cast(e.select(below, e.neg(quotient), quotient), x.dtype)
+    return e.cast(one_nan(e, e.select(below, e.neg(quotient), quotient)), x.dtype)
 
 
 def _wave(e: E, high: V, low: V, quarter: V, x: V) -> V:

@@ -1,0 +1,189 @@
+"""One vector of elements of a nest: what is loaded, computed and stored for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...dtypes import DType
+from ...errors import CompileError
+from ..graph import Node
+from .emitter import Value
+from .kernel import KernelEmitter, lanes_for
+from .nest import Nest, Operand, Row
+from .parts import combine, identity
+
+# What the second-level cache does not hold.
+_MANY_BYTES = 1 << 20
+
+
+class ElementEmitter:
+    """Writes the nodes of one phase of a nest at one vector; the loops are built around it.
+
+    Pointers are kept by the key of a load or the id of a node (see `Nest`); `j` is where on the
+    last axis the vector begins, None where there is nothing to go along.
+
+    Attributes:
+        kept, inner, last: the axes that stay and that are reduced, without the last, and the last.
+        last_reduced: whether the last axis is reduced.
+        nodes, reductions: of the present phase.
+        row_values: the values of the present row, by the id of the node.
+        heaviest: the phase that fetches the next row, where that pays; else -1.
+        lines_per_vector: how long the text for a vector is, to guess at the time it takes.
+    """
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        self.copying = nest.copying
+        self.e = KernelEmitter(lanes_for(self._dtypes()) if nest.sizes else 1, nest.fusion.varying)
+        self.row_values: dict[int, Value] = {}
+        self.lines_per_vector = 0
+        self._enter(0)
+        last = len(nest.sizes) - 1
+        self.kept = [i for i, r in enumerate(nest.reduced) if not r and i != last]
+        self.inner = [i for i, r in enumerate(nest.reduced) if r and i != last]
+        self.last = last
+        self.last_reduced = last >= 0 and nest.reduced[last]
+        self.heaviest = -1
+        many = self._bytes_read() >= _MANY_BYTES
+        if many and nest.phases > 1 and self.kept and self.last_reduced:
+            self.heaviest = max(range(nest.phases), key=lambda p: len(nest.nodes_of(p)))
+
+    def _dtypes(self) -> list[DType]:
+        found = [operand.node.dtype for operand in self.nest.loads.values()]
+        return found + [node.dtype for node in self.nest.group.nodes]
+
+    def _bytes_read(self) -> int:
+        nodes = [operand.node for operand in self.nest.loads.values()]
+        return sum(node.size * node.dtype.itemsize for node in nodes)
+
+    def _enter(self, phase: int) -> None:
+        """Write the loops of `phase` from here on."""
+        self.phase = phase
+        self.nodes = self.nest.nodes_of(phase)
+        self.reductions = [x for x in self.nodes if self.nest.has_rows(x) and x.kind == "reduce"]
+
+    # -- pointers -------------------------------------------------------------------------
+
+    def _step_into(self, axis: int, i: str, pointers: dict[Any, str]) -> dict[Any, str]:
+        """The pointers at position `i` of `axis`."""
+        moved = {}
+        for key, pointer in pointers.items():
+            operand = self._operand(key)
+            stride = operand.strides[axis] * operand.node.dtype.itemsize
+            moved[key] = self._offset(pointer, i, stride)
+        return moved
+
+    def _offset(self, pointer: str, i: str, stride: int) -> str:
+        return (
+            pointer if stride == 0 else self.e.offset(pointer, i, self.e.integer(stride, "stride"))
+        )
+
+    def _operand(self, key: Any) -> Operand:
+        nest = self.nest
+        found = nest.loads.get(key) or nest.scratch.get(key) or nest.columns.get(key)
+        if found is not None:
+            return found
+        return next(operand for node, operand in self.nest.stores if id(node) == key)
+
+    # -- the body -------------------------------------------------------------------------
+
+    def _at_vector(self, pointers: dict[Any, str], key: Any, j: str) -> str:
+        operand = self._operand(key)
+        step = operand.strides[self.last] * operand.node.dtype.itemsize
+        if step == 0 or j == "0":
+            return pointers[key]
+        if operand.strides[self.last] == 1:
+            return self.e.offset(pointers[key], j, str(step))
+        return self._offset(pointers[key], j, step)
+
+    def _compute(
+        self, pointers: dict[Any, str], j: str | None, totals: Sequence[Value]
+    ) -> list[Value]:
+        """All nodes at one vector of the last axis; the new totals of the reductions."""
+        before = len(self.e.lines)
+        values: dict[Any, Value] = {}
+        after: list[Value] = []
+        for node in self.nodes:
+            inputs = [
+                self._input(node, i, pointers, j, values)
+                for i in range(1 if self.copying else len(node.inputs))
+            ]
+            if self.copying:
+                values[id(node)] = inputs[0]
+            elif id(node) in self.nest.columns:
+                at = self._at_vector(pointers, id(node), str(j))
+                self.e.store(combine(self.e, node, self.e.load(at, node.dtype), inputs[0]), at)
+            elif node.kind == "reduce":
+                total = totals[len(after)]
+                after.append(self._accumulate(node, total, inputs[0]))
+            else:
+                values[id(node)] = self._apply(node, inputs)
+        for node in self.nodes:
+            if id(node) in values and id(node) in pointers:
+                at = pointers[id(node)] if j is None else self._at_vector(pointers, id(node), j)
+                self.e.store(values[id(node)], at)
+        self.lines_per_vector = len(self.e.lines) - before
+        if self.phase == self.heaviest and j is not None:
+            self._prefetch(pointers, j)
+        return after
+
+    def _prefetch(self, pointers: dict[Any, str], j: str) -> None:
+        """Have the next row brought into the cache while this one is computed: the processor looks
+        ahead within a phase, and not from the last one of a row into the next row."""
+        axis = self.kept[-1]
+        for key, operand in self.nest.loads.items():
+            if operand.strides[axis] and operand.strides[self.last] == 1:
+                step = self.e.integer(operand.strides[axis] * operand.node.dtype.itemsize, "stride")
+                self.e.prefetch(self.e.offset(self._at_vector(pointers, key, j), "1", step))
+
+    def _input(
+        self, node: Node, i: int, pointers: dict[Any, str], j: str | None, values: dict[Any, Value]
+    ) -> Value:
+        operand = self.nest.operands[id(node), i]
+        if isinstance(operand, Row):
+            return self.row_values[id(operand.node)]
+        if isinstance(operand, Node):
+            if id(operand) not in values:  # an earlier phase had it
+                values[id(operand)] = self._load(id(operand), pointers, j)
+            return values[id(operand)]
+        if operand in values:
+            return values[operand]
+        if operand in self.nest.loads:
+            values[operand] = self._load(operand, pointers, j)
+            return values[operand]
+        return self.e.literal(*operand)
+
+    def _load(self, key: Any, pointers: dict[Any, str], j: str | None) -> Value:
+        operand = self._operand(key)
+        dtype = operand.node.dtype
+        if j is None:
+            return self.e.load_one(pointers[key], dtype)
+        at, stride = self._at_vector(pointers, key, j), operand.strides[self.last]
+        if operand.node.role == "scratch" and not self.last_reduced:
+            return self.e.load(at, dtype)
+        if stride == 0:
+            return self.e.load_one(at, dtype)
+        if stride == 1:
+            return self.e.load(at, dtype)
+        return self.e.load_strided(at, self.e.integer(stride * dtype.itemsize, "stride"), dtype)
+
+    def _apply(self, node: Node, inputs: list[Value]) -> Value:
+        if node.primitive is None or node.primitive.lower is None:
+            raise CompileError(f"the compiler has no lowering for {node.where()}")
+        value: Value = node.primitive.lower(self.e, *inputs, **node.attrs)
+        return value
+
+    # -- reductions -----------------------------------------------------------------------
+
+    def _identities(self) -> list[Value]:
+        return [self.e.constant(identity(node), node.dtype) for node in self.reductions]
+
+    def _combine(self, node: Node, x: Value, y: Value) -> Value:
+        return combine(self.e, node, x, y)
+
+    def _accumulate(self, node: Node, total: Value, value: Value) -> Value:
+        if self.e.mask is not None and self.last_reduced:
+            nothing = self.e.constant(identity(node), node.dtype)
+            value = self.e.select(self.e.mask, value, nothing)
+        return self._combine(node, total, value)
