@@ -6,11 +6,12 @@ import pytest
 import cotangent as ct
 from cotangent import optim
 
+# Above a half, what is left of the smallest denormal number is rounded back to it.
 MAKERS = {
-    "adam": lambda: optim.Adam(lr=0.01, betas=(0.5, 0.75)),
-    "momentum": lambda: optim.SGD(lr=0.01, momentum=0.5),
-    "rmsprop": lambda: optim.RMSprop(lr=0.01, alpha=0.5, momentum=0.5, centered=True),
-    "lion": lambda: optim.Lion(lr=0.01, betas=(0.5, 0.5)),
+    "adam": lambda: optim.Adam(lr=0.01, betas=(0.75, 0.75)),
+    "momentum": lambda: optim.SGD(lr=0.01, momentum=0.75),
+    "rmsprop": lambda: optim.RMSprop(lr=0.01, alpha=0.75, momentum=0.75, centered=True),
+    "lion": lambda: optim.Lion(lr=0.01, betas=(0.75, 0.75)),
 }
 STEPS = 400  # 0.75**400 is 1e-50
 

@@ -190,3 +190,42 @@ def test_a_function_and_its_gradient_compiled_inside_a_step():
 
     losses = [step(X).item() for _ in range(20)]
     assert losses[-1] < losses[0]
+
+
+def test_each_call_keeps_the_values_that_it_read():
+    w = ct.var("w", [1.0, 2.0])
+    f = ct.jit(lambda x: (w * w * x).sum())
+    train = ct.jit(lambda: w.assign(w * 2.0))
+    x = ct.ones((2,))
+    before = [f(x), f(x)]
+    train()
+    train()
+    after = [f(x), f(x)]
+    for y in before:
+        assert y.backward().wrt(w).tolist() == [2.0, 4.0]
+    for y in after:
+        assert y.backward().wrt(w).tolist() == [8.0, 16.0]
+    assert w.tolist() == [4.0, 8.0]
+
+
+def test_two_calls_with_one_cotangent():
+    w = ct.var("w", 3.0)
+    f = ct.jit(lambda x: w * x * x)
+    x, y = ct.var("x", 5.0), ct.var("y", 7.0)
+    grads = (f(x.value) + f(y.value)).backward()
+    assert [grads.wrt(v).item() for v in (w, x, y)] == [25.0 + 49.0, 30.0, 42.0]
+
+
+def test_a_variable_is_frozen_and_thawed_between_calls():
+    v, w = ct.var("v", 2.0), ct.var("w", 3.0)
+    f = ct.jit(lambda x: v * w * x)
+    x = ct.tensor(5.0)
+    assert f(x).backward().wrt(w).item() == 10.0
+    w.requires_grad = False
+    grads = f(x).backward()
+    assert grads.get(w) is None
+    assert grads.wrt(v).item() == 15.0
+    v.requires_grad = False
+    assert not f(x).tracked
+    w.requires_grad = True
+    assert f(x).backward().wrt(w).item() == 10.0

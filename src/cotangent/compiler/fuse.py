@@ -10,84 +10,21 @@ Moves are views and cost nothing; a copy is made only where no strides describe 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 from ..errors import CompileError
 from ..shapes import Shape, contiguous_strides
 from . import graph as g
 from .graph import Graph, Node
+from .groups import MOST_NODES, Group, can_absorb, can_reduce, has_short_rows, in_order
 from .uses import single_uses, varying_sizes
 from .views import View, move, same_elements, spread, squeeze, whole
 
-# A loop nest with more values than this spills registers more than it saves traffic.
-_MOST_NODES = 64
-# A row of so many elements, several values each, stays in the first-level cache.
-_LONGEST_ROW = 4096
-# From so many rows on, columns of sums are kept in the cache beside the row.
-_MANY_ROWS = 64
 # So many rows of a product share what it costs to transpose its right side in registers.
 _FEW_ROWS = 6
-
 # Kinds of ops that have a kernel of their own, and those among them that read row-major inputs.
 _ALONE = {"matmul", "assemble", "gather", "ordered", "scatter", "triangular"}
 _DENSE = {"gather", "ordered", "scatter", "triangular"}
-
-
-class Group:
-    """Nodes that one kernel computes.
-
-    Attributes:
-        kind: "loops" (elementwise and reductions), "matmul", "gather", "scatter", "transpose".
-        domain: what the loops run over: a shape without axes of size 1.
-        reduced: for each axis of the domain, whether the group's reductions run over it; None while
-            there is no reduction.
-        nodes: in order.
-        rows: ids of those elementwise nodes that have one value for each row, which is all that is
-            reduced into one result.
-        columns: ids of reductions over all other axes than `reduced`, added up row by row.
-        copies: views that are copied into memory of their own under a node (see `Fusion.copy`).
-        stored: the nodes whose values other kernels, outputs or writes need.
-        before: bit set of the groups that must run earlier.
-        bit: this group as a bit set.
-        last: the place in the graph of the latest node for which it got work to do.
-        why: why nothing more joined, for `explain`.
-    """
-
-    __slots__ = (
-        "kind", "number", "domain", "reduced", "nodes", "rows", "columns", "stored", "before",
-        "last", "source", "why", "bit",
-    )  # fmt: skip
-
-    def __init__(self, kind: str, number: int, domain: Shape) -> None:
-        self.kind = kind
-        self.number = number
-        self.bit = 1 << number
-        self.domain = domain
-        self.reduced: tuple[bool, ...] | None = None
-        self.nodes: list[Node] = []
-        self.rows: set[int] = set()
-        self.columns: set[int] = set()
-        self.stored: list[Node] = []
-        self.before = 0
-        self.last = 0
-        self.source: View | None = None
-        self.why = ""
-
-    @property
-    def kept(self) -> Shape:
-        """The domain without the axes that are reduced."""
-        reduced = self.reduced or [False] * len(self.domain)
-        return tuple([n for n, r in zip(self.domain, reduced, strict=True) if not r])
-
-    def has_rows(self, node: Node) -> bool:
-        """Whether `node`, one of the group's, has one value for each row."""
-        if node.kind == "reduce":
-            return id(node) not in self.columns
-        return id(node) in self.rows
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} {self.number}: {' '.join(node.op for node in self.nodes)}>"
 
 
 class Fusion:
@@ -256,6 +193,8 @@ class Fusion:
         tree = self._tree(root)
         outside = self._outside(tree)
         group = self._join(outside, root, domain, reduced, tree)
+        for x, _ in outside:
+            self._absorb(group, self._group_of.get(id(same_elements(x))), outside)
         if reduced is not None:
             if group.reduced not in (None, reduced):
                 group.columns.add(id(root))
@@ -329,7 +268,9 @@ class Fusion:
             size = root.inputs[0].size if root.kind == "reduce" else root.size
             read = {id(self._base(x)) for x in outside if x.size == size}
             found = [x for x in same if read & self._reads(x, size)]
-        return found[::-1]
+        # Row programs first: they can take up the loops of the others.
+        found.reverse()
+        return sorted(found, key=lambda x: not x.reduced or not has_short_rows(x))
 
     def _row_candidates(self, outside: list[tuple[Node, Shape]], domain: Shape) -> list[Group]:
         """Groups that compute a reduction which the tree, over `domain`, reads row by row; the
@@ -338,7 +279,7 @@ class Fusion:
         return [
             x for x in reversed(self.groups)
             if id(x) in makers and x.reduced and x.domain != domain and x.kept == domain
-            and 0 not in x.domain and _has_short_rows(x)
+            and 0 not in x.domain and has_short_rows(x)
         ]  # fmt: skip
 
     def _reads(self, group: Group, size: int) -> set[int]:
@@ -357,9 +298,9 @@ class Fusion:
         """Why a tree cannot join `group`, or None if it can."""
         if group.source is not None:
             return "the group before it is a copy"
-        if len(group.nodes) + count > _MOST_NODES:
+        if len(group.nodes) + count > MOST_NODES:
             return f"the group before it has {len(group.nodes)} nodes"
-        if reduced is not None and not _can_reduce(group, reduced):
+        if reduced is not None and not can_reduce(group, reduced):
             return "its reduction runs over other axes than the group's"
         before = 0
         for x, over in outside:
@@ -367,11 +308,30 @@ class Fusion:
                 continue
             if self.row_value(group, x, over) is None:
                 before |= self._closure(self._base(x))
-            elif not _has_short_rows(group):
+            elif not has_short_rows(group):
                 return "the rows that it would go through again are too long"
         if before & group.bit:
             return "it needs a value that the group before it has only when its loops are done"
         return None
+
+    def _absorb(self, group: Group, other: Group | None, outside: list[tuple[Node, Shape]]) -> None:
+        """Do what `other` does in the loops of `group`, if that is possible: a tree that is about
+        to join the group reads `outside`."""
+        if other is None or other is group or not can_absorb(group, other):
+            return
+        for x, _ in outside:
+            made = self._group_of.get(id(self._base(x)))
+            direct = made is other and self.own_value(other, x) is not None
+            if not direct and self._closure(self._base(x)) & other.bit:
+                return  # the tree needs `other` to be done before
+        for node in other.nodes:
+            self._group_of[id(node)] = group
+        group.nodes[:0] = other.nodes
+        group.before |= other.before
+        other.nodes, other.before = [], 0
+        for later in self.groups:
+            if later.before & other.bit:
+                later.before |= group.bit | group.before
 
     def _closure(self, base: Node) -> int:
         """The groups that must have run for `base` to be in memory."""
@@ -415,40 +375,6 @@ class Fusion:
         for group in self.groups:
             group.stored = [node for node in group.nodes if id(node) in self.stored]
         self.groups = [x for x in in_order(self.groups) if x.stored]
-
-
-def in_order(groups: list[Group]) -> list[Group]:
-    """The groups, each after those that must run before it, and else as late as the graph has
-    their nodes: a value that is computed late takes memory late."""
-    done = 0
-    order: list[Group] = []
-    waiting = sorted(groups, key=lambda x: x.last)
-    while waiting:
-        left = []
-        for group in waiting:
-            if group.before & ~done:
-                left.append(group)
-            else:
-                done |= group.bit
-                order.append(group)
-        if len(left) == len(waiting):
-            raise CompileError(f"fusion made a cycle among {waiting}")
-        waiting = left
-    return order
-
-
-def _can_reduce(group: Group, reduced: tuple[bool, ...]) -> bool:
-    """Whether a reduction can join `group`: over the same axes; or over all others, of many short
-    rows."""
-    if group.reduced in (None, reduced):
-        return True
-    across = tuple([not r for r in reduced]) == group.reduced and group.reduced[-1]
-    return across and _has_short_rows(group) and math.prod(group.kept) >= _MANY_ROWS
-
-
-def _has_short_rows(group: Group) -> bool:
-    """Whether what is reduced into one result stays in the first-level cache."""
-    return math.prod(group.domain) <= _LONGEST_ROW * math.prod(group.kept)
 
 
 def _is_read(node: Node, x: Node) -> bool:

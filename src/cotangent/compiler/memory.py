@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ..dtypes import is_supported
 from ..errors import DTypeError
+from ..runtime.buffers import STAGGER
 from ..shapes import contiguous_strides
 from . import graph as g
 from .codegen.assemble import emit_assemble
@@ -26,6 +27,9 @@ from .graph import Node
 from .views import View, squeeze
 
 ALIGNMENT = 64
+_PAGE = 4096
+# Arrays of so many elements are copied without a loop, and so many of them by one kernel.
+_SMALL_COPY, _MOST_COPIES = 32, 16
 
 
 class Place(NamedTuple):
@@ -198,22 +202,24 @@ def _overwrites(
 
 
 def _copies(fusion: Fusion, pairs: list[tuple[int, Node]]) -> list[Kernel]:
-    """Kernels that copy new values into variables: one for all scalars, one for each array."""
+    """Kernels that copy new values into variables: one for all scalars, some for small arrays, one
+    for each of the others."""
     scalars = [pair for pair in pairs if pair[1].size == 1]
-    arrays = [pair for pair in pairs if pair[1].size > 1]
-    batches = ([scalars] if scalars else []) + [[pair] for pair in arrays]
-    return [_copy_kernel(fusion, batch) for batch in batches]
+    small = [pair for pair in pairs if 1 < pair[1].size <= _SMALL_COPY]
+    parts = [small[i : i + _MOST_COPIES] for i in range(0, len(small), _MOST_COPIES)]
+    batches = [scalars, *parts, *([pair] for pair in pairs if pair[1].size > _SMALL_COPY)]
+    return [_copy_kernel(fusion, batch) for batch in batches if batch]
 
 
 def _copy_kernel(fusion: Fusion, batch: list[tuple[int, Node]]) -> Kernel:
-    size = batch[0][1].size
-    e = KernelEmitter(1 if size == 1 else lanes_for([node.dtype for _, node in batch]))
+    scalars = batch[0][1].size == 1
+    e = KernelEmitter(1 if scalars else lanes_for([node.dtype for _, node in batch]))
     moved = 0
     for number, node in batch:
         source, target = e.address(node), e.address(fusion.graph.variables[number])
         width = str(node.dtype.itemsize)
         moved += 2 * node.size * node.dtype.itemsize
-        if size == 1:
+        if scalars:
             e.store(e.load_one(source, node.dtype), target)
             continue
 
@@ -221,7 +227,7 @@ def _copy_kernel(fusion: Fusion, batch: list[tuple[int, Node]]) -> Kernel:
             there, here, step, dtype = at
             e.store(e.load(e.offset(there, j, step), dtype), e.offset(here, j, step))
 
-        e.split_vectors(size)(part)
+        e.split_vectors(node.size)(part)
     return e.finish(0, moved)
 
 
@@ -264,6 +270,7 @@ def _assign(fusion: Fusion, kernels: list[Kernel], places: dict[int, Place]) -> 
     for key, node in nodes.items():
         live = [block for block in live if block[2] >= first[key]]
         need = -(-max(node.size * node.dtype.itemsize, 1) // ALIGNMENT) * ALIGNMENT
+        need += STAGGER if need >= _PAGE else 0
         start = _gap(live, need)
         live.append((start, start + need, last[key]))
         live.sort()

@@ -7,6 +7,7 @@ held it, and go out again for a result of about the same size.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from typing import Any
@@ -16,6 +17,10 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 _ALIGNMENT = 64
+# Processors compare the last 12 bits of addresses to find out whether a load must wait for a
+# store. So rows that are gone through together should not begin at equal places of a page.
+STAGGER = 320
+_PLACES = 12
 # Below this the allocator of the C library reuses memory by itself.
 LEAST = 128 << 10
 # Bytes that may lie idle; what comes back beyond that is freed.
@@ -43,6 +48,8 @@ class _Lease(np.ndarray):
 
 
 _IDLE: dict[int, list[_Block]] = {}
+_SPARE = _ALIGNMENT + STAGGER * _PLACES
+_NUMBERS = itertools.count()
 _LOCK = threading.RLock()  # a collection inside of `empty` may run `__del__`
 _idle_bytes = 0
 
@@ -65,8 +72,9 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     wanted = size_class(size)
     block = _take(wanted)
     if block is None:
-        block = _Block((wanted + _ALIGNMENT,), np.uint8)
-        block.start = -block.ctypes.data % _ALIGNMENT
+        block = _Block((wanted + _SPARE,), np.uint8)
+        place = STAGGER * (next(_NUMBERS) % _PLACES)
+        block.start = -block.ctypes.data % _ALIGNMENT + place
     return _Lease(shape, dtype, block, block.start).view(np.ndarray)
 
 
@@ -82,7 +90,7 @@ def _take(size: int) -> _Block | None:
 
 def _give_back(block: _Block) -> None:
     global _idle_bytes
-    size = block.nbytes - _ALIGNMENT
+    size = block.nbytes - _SPARE
     with _LOCK:
         if _idle_bytes + size <= _MOST_IDLE:
             _idle_bytes += size

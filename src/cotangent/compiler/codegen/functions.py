@@ -37,6 +37,8 @@ V = Any
 
 LOG2_E = 1.4426950408889634074
 HALF_SQRT2 = 0.70710678118654752440
+# Of polynomials: from how many terms on there are two chains, and the steps that follow them.
+_MANY_TERMS, _SINGLE_STEPS = 12, 4
 
 
 class Format:
@@ -242,9 +244,21 @@ def _numbers(e: E, dtype: DType) -> Any:
 
 
 def polynomial(e: E, x: V, coefficients: Any) -> V:
-    """``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule."""
-    y = e.constant(coefficients[-1], x.dtype)
-    for c in coefficients[-2::-1]:
+    """``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule.
+
+    Each step waits for the one before. So of many terms the highest, whose rounding errors count
+    least, are summed in two chains side by side: the even powers and the odd ones.
+    """
+    first = len(coefficients)
+    if first < _MANY_TERMS:
+        y = e.constant(coefficients[-1], x.dtype)
+        first -= 1
+    else:
+        first = _SINGLE_STEPS
+        square, high = e.mul(x, x), coefficients[first:]
+        even, odd = (polynomial(e, square, high[start::2]) for start in (0, 1))
+        y = e.fma(x, odd, even)
+    for c in reversed(coefficients[:first]):
         y = e.fma(y, x, e.constant(c, x.dtype))
     return y
 

@@ -275,14 +275,16 @@ class KernelEmitter(MemoryEmitter):
 
     def vector_loop(
         self, size: int, carried: Sequence[Value],
-        body: Callable[[str, list[Value]], Sequence[Value]],
+        body: Callable[[str, list[Value]], Sequence[Value]], varies: bool = False,
     ) -> list[Value]:  # fmt: skip
         """Run `body` over `size` elements, a vector at a time; the mask is on in the last part.
 
-        Sizes up to 32 are in the text, straight; larger and varying ones are an argument.
+        Sizes up to 32 are in the text, straight; larger ones are an argument, and so are those in
+        `varying`, and any size if it `varies`.
         """
         values = list(carried)
-        if self.is_straight(size):
+        varies = varies or size in self.varying
+        if size <= 32 and not varies:
             for start in range(0, size, self.lanes):
                 rest = size - start
                 self.mask = None if rest >= self.lanes else self._first_constant(rest)
@@ -291,7 +293,7 @@ class KernelEmitter(MemoryEmitter):
             return values
         n = self.integer(size)
         whole = self.compute("and", n, str(-self.lanes))
-        if size in self.varying:
+        if varies:
             values = self.when(
                 self.compare("ne", whole, "0"), values,
                 lambda: self.loop(whole, self.lanes, carried, body),
@@ -308,11 +310,6 @@ class KernelEmitter(MemoryEmitter):
         self.mask = None
         return values
 
-    def is_straight(self, size: int) -> bool:
-        """Whether so many elements are done without a loop: up to 32, if that is no number that
-        varies."""
-        return size <= 32 and size not in self.varying
-
     def split(self, units: int) -> tuple[str, str]:
         """Let the work be done in parts: which of the `units` to do now, from the first to before
         the last; at least one."""
@@ -327,10 +324,10 @@ class KernelEmitter(MemoryEmitter):
     def split_vectors(self, size: int) -> Callable[[Callable[[str], None]], None]:
         """Like `vector_loop`, over the elements that are to be done now: a function that writes
         such a loop around a body, as often as it is called. Few elements are not split."""
-        if self.is_straight(size):
-            return lambda body: self._straight(size, body)
         if size in self.varying:
             return self._split_varying(size)
+        if size <= 32:
+            return lambda body: self._straight(size, body)
         parts, width = self.split(size // self.lanes), str(self.lanes)
         start, stop = (self.compute("mul", i, width) for i in parts)
         rest = self.compute("sub", self.integer(size), stop)

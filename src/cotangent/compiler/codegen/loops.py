@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ...runtime.buffers import STAGGER
 from ..fuse import Fusion, Group
 from ..graph import Node
 from .chunks import MANY_STEPS, NANOSECONDS_PER_LINE, axis_to_split, is_many
@@ -84,7 +85,7 @@ class _LoopEmitter(ElementEmitter):
             if key not in pointers:
                 row = operand.node
                 size = 1 << (row.size * row.dtype.itemsize - 1).bit_length()
-                pointers[key] = self.e.scratch(size)
+                pointers[key] = self.e.scratch(size + STAGGER)
         if self.nest.columns:
             return self._with_columns(pointers)
         if self.cut < 0:
@@ -138,7 +139,9 @@ class _LoopEmitter(ElementEmitter):
         each = -(-rows // min(_MOST_BLOCKS_OF_ROWS, rows // _FEWEST_ROWS))
         self.parts = -(-rows // each)
         partial = {
-            node: Node("scratch", (self.parts, node.size), node.dtype)
+            node: Node(
+                "scratch", (self.parts, node.size + STAGGER // node.dtype.itemsize), node.dtype
+            )
             for node in nest.group.nodes
             if id(node) in nest.columns
         }
@@ -339,15 +342,16 @@ class _LoopEmitter(ElementEmitter):
         """The last axis, reduced, where it is no longer than a block or two."""
         e, step = self.e, self._sums() * self.e.lanes
         whole = size // step * step
-        if step == e.lanes or whole < 2 * step or size in e.varying:
+        if step == e.lanes or whole < 2 * step:
             return e.vector_loop(size, totals, lambda i, c: self._compute(pointers, i, c))
         totals = self._joined(totals, self._sums_of("0", whole, pointers))
-        if whole == size:
+        varies = size in e.varying
+        if whole == size and not varies:
             return totals
         after = e.integer(whole)
         return e.vector_loop(
             size - whole, totals,
-            lambda i, c: self._compute(pointers, e.compute("add", after, i), c),
+            lambda i, c: self._compute(pointers, e.compute("add", after, i), c), varies,
         )  # fmt: skip
 
 

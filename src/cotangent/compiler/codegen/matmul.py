@@ -324,7 +324,8 @@ def emit_matmul(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
         return [TurnedEmitter(node, *sides, fusion.varying).emit()]
     emitter = _MatmulEmitter(fusion, group, tiles.direct)
     if pays(emitter.m, emitter.n, emitter.k):
-        return [PackedEmitter(emitter.node, emitter.a, emitter.b, *tiles.packed).emit()]
+        varies = emitter.m in fusion.varying
+        return [PackedEmitter(emitter.node, emitter.a, emitter.b, *tiles.packed, varies).emit()]
     return [emitter.emit() if emitter.k else _zeros(emitter)]
 
 

@@ -7,6 +7,8 @@ the block of B. C carries the sums from one block of the depth to the next. So e
 one chain of `fma` over k from 0, as it is without packing: its bits depend on nothing but the
 operands.
 
+The sizes of the matrices and of the blocks are no part of the text, so one kernel serves many.
+
 Source: K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS
 34(3), 2008, with the sides exchanged.
 """
@@ -53,10 +55,14 @@ def pays(m: int, n: int, k: int) -> bool:
 def blocks(k: int, width: int, rows: int, size: int) -> Block:
     """The blocks for a product of depth `k`, by a tile of `rows` rows and `width` columns of `size`
     bytes: as deep as the strip of A may be, and of nearly equal depth."""
-    most = max(_BYTES_OF_A // (rows * size) // 32 * 32, 32)
-    depth = -(-k // -(-k // most))
+    depth = -(-k // -(-k // deepest(rows, size)))
     columns = min(_MOST_COLUMNS, _BYTES_OF_B // (depth * size))
     return Block(depth, max(columns // width, 1))
+
+
+def deepest(rows: int, size: int) -> int:
+    """The largest depth of a block."""
+    return max(_BYTES_OF_A // (rows * size) // 32 * 32, 32)
 
 
 class PackedEmitter:
@@ -66,9 +72,12 @@ class PackedEmitter:
         node: the product, ``[..., m, n]``.
         a, b: how its sides are read; the rows of `b` must lie densely.
         rows, vectors: the largest tile.
+        varies: whether the number of rows varies (see `Fusion.varying`).
     """
 
-    def __init__(self, node: Node, a: View, b: View, rows: int, vectors: int) -> None:
+    def __init__(
+        self, node: Node, a: View, b: View, rows: int, vectors: int, varies: bool = False
+    ) -> None:
         self.node, self.a, self.b = node, a, b
         self.e = KernelEmitter(lanes_for([node.dtype]))
         self.size = node.dtype.itemsize
@@ -77,6 +86,8 @@ class PackedEmitter:
         self.k = a.shape[-1]
         self.vectors = vectors
         self.width = vectors * self.e.lanes
+        self.varies = varies
+        self.deepest = deepest(rows, self.size)
         self.block = blocks(self.k, self.width, rows, self.size)
         self.tiles = -(-self.m // rows)
         self.height = -(-self.m // self.tiles)
@@ -88,12 +99,11 @@ class PackedEmitter:
         self.by_columns = a.strides[-2] == 1 and a.strides[-1] != 1
         line = -(-rows * self.size // _LINE) * _LINE
         self.a_steps = (line, self.size) if self.by_columns else (self.size, self._row_bytes())
-        self.strip_bytes = self.block.depth * self.width * self.size + 2 * _LINE
 
     def _row_bytes(self) -> int:
         """Bytes from row to row of a strip of A; not a power of two, so that the rows do not
         compete for the same lines of the cache."""
-        return -(-self.block.depth * self.size // _LINE) * _LINE + _LINE
+        return -(-self.deepest * self.size // _LINE) * _LINE + _LINE
 
     def emit(self) -> Kernel:
         """The whole kernel."""
@@ -101,23 +111,25 @@ class PackedEmitter:
         across = -(-self.strips // self.block.strips)
         parts = self._row_parts(across)
         ends = [e.address(view.base, view.offset) for view in (self.a, self.b)]
-        self.steps = [e.integer(s * size) for s in (*self.a.strides[-2:], self.b.strides[-2])]
-        self.c_row = e.integer(self.n * size)
-        bytes_of_a = self.block.depth * self.a_steps[0] if self.by_columns else (
+        steps = (*self.a.strides[-2:], self.b.strides[-2])
+        self.steps = [e.integer(s * size, f"step {i}") for i, s in enumerate(steps)]
+        self.c_row = e.integer(self.n * size, "row of c")
+        self.depth = e.integer(self.block.depth, "depth of a block")
+        self.strip_bytes = e.integer(
+            self.block.depth * self.width * size + 2 * _LINE, "bytes of a strip"
+        )
+        bytes_of_a = self.deepest * self.a_steps[0] if self.by_columns else (
             self.height * self.a_steps[1] + _LINE
         )  # fmt: skip
         self.strip = e.scratch(bytes_of_a)
-        self.panel = e.scratch(self.block.strips * self.strip_bytes)
+        self.panel = e.scratch(_BYTES_OF_B + _MOST_COLUMNS // self.width * 2 * _LINE)
         sides = [*ends, e.address(self.node)]
 
         def unit(number: str) -> None:
-            rest = number
-            if parts > 1:
-                rest = e.compute("udiv", number, str(parts))
-            part = e.compute("urem", number, str(parts)) if parts > 1 else "0"
-            column = e.compute("urem", rest, e.integer(across)) if across > 1 else "0"
-            batch = e.compute("udiv", rest, e.integer(across)) if across > 1 else rest
-            self._unit(self._in_batch(sides, batch), column, part, parts)
+            divisors = e.integer(parts, "parts"), e.integer(across, "across")
+            rest, part = (e.compute(x, number, divisors[0]) for x in ("udiv", "urem"))
+            batch, column = (e.compute(x, rest, divisors[1]) for x in ("udiv", "urem"))
+            self._unit(self._in_batch(sides, batch), column, part, divisors[0])
 
         e.split_loop(math.prod(self.batch) * across * parts, unit)
         flops = 2 * self.node.size * self.k
@@ -165,30 +177,29 @@ class PackedEmitter:
 
     # -- one block of columns, some of the rows -------------------------------------------
 
-    def _unit(self, sides: list[str], column: str, part: str, parts: int) -> None:
-        e, count = self.e, self.block.strips
-        first = e.compute("mul", column, str(count))
-        last = e.smaller(e.compute("add", first, str(count)), e.integer(self.strips))
+    def _unit(self, sides: list[str], column: str, part: str, parts: str) -> None:
+        e, count = self.e, self.e.integer(self.block.strips, "strips of a block")
+        first = e.compute("mul", column, count)
+        last = e.smaller(e.compute("add", first, count), e.integer(self.strips, "strips"))
         # The strips of full width, and whether one of less is behind them.
-        whole = e.smaller(last, e.integer(self.n // self.width))
+        whole = e.smaller(last, e.integer(self.n // self.width, "whole strips"))
         tail = e.compare("ult", whole, last) if self.rest else ""
         full = e.compute("sub", whole, first)
         a, b, c = sides
         across = e.compute("mul", first, str(self.width))
         b, c = (e.offset(p, across, str(self.size)) for p in (b, c))
         bounds = [part, e.compute("add", part, "1")]
-        tiles = e.integer(self.tiles)
-        start, stop = (e.compute("udiv", e.compute("mul", x, tiles), str(parts)) for x in bounds)
+        tiles = e.integer(self.tiles, "tiles")
+        start, stop = (e.compute("udiv", e.compute("mul", x, tiles), parts) for x in bounds)
 
         def block(number: str) -> None:
-            k = e.compute("mul", number, str(self.block.depth))
-            left = e.compute("sub", e.integer(self.k), k)
-            depth = e.smaller(left, str(self.block.depth)) if self.depths > 1 else left
+            k = e.compute("mul", number, self.depth)
+            depth = e.smaller(e.compute("sub", e.integer(self.k, "k"), k), self.depth)
             self._pack_b(e.offset(b, k, self.steps[2]), depth, full, tail)
             at = e.offset(a, k, self.steps[1])
             self._tile_rows(at, c, (start, stop), depth, number, full, tail)
 
-        e.loop(e.integer(self.depths), 1, [], without_values(block))
+        e.loop(e.integer(self.depths, "depths"), 1, [], without_values(block))
 
     def _each_strip(self, full: str, tail: str, body: Callable[[str, bool], None]) -> None:
         """`body` of every strip of the block: the number, and whether it is the narrow one."""
@@ -225,7 +236,7 @@ class PackedEmitter:
             def strip(s: str, narrow: bool) -> None:
                 vectors, mask = self._vectors_of(narrow)
                 there = e.offset(source, s, str(row))
-                here = e.offset(target, s, str(self.strip_bytes))
+                here = e.offset(target, s, self.strip_bytes)
                 for v in range(vectors):
                     value = self._load(self._vector(there, v), mask, v == vectors - 1)
                     e.store(value, self._vector(here, v))
@@ -239,9 +250,9 @@ class PackedEmitter:
     ) -> None:
         """The tiles from the first to before the last: high ones, then those one row lower."""
         e, high = self.e, self.tiles - self.low
-        border = e.integer(high)
+        border = e.integer(high, "border")
         kinds = [(self.height, "0", border, tiles[0], e.smaller(tiles[1], border))]
-        if self.low:
+        if self.low or self.varies:
             kinds.append((self.height - 1, border, "", e.larger(tiles[0], border), tiles[1]))
         for height, _, _, start, stop in kinds:
 
@@ -313,7 +324,7 @@ class PackedEmitter:
         e, dtype = self.e, self.node.dtype
         vectors, mask = self._vectors_of(narrow)
         row = self.width * self.size
-        b = e.offset(self.panel, s, str(self.strip_bytes))
+        b = e.offset(self.panel, s, self.strip_bytes)
         c_rows = [e.offset(c, s, str(row))]
         for _ in range(height - 1):
             c_rows.append(e.offset(c_rows[-1], "1", self.c_row))

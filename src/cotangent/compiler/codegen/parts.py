@@ -16,7 +16,7 @@ from ..graph import Node
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for
 
-# A reduction -> the memory for the results of its parts, [parts, size of the result].
+# A reduction -> the memory for the results of its parts, [parts, at least the size of the result].
 Partial = dict[Node, Node]
 
 
@@ -39,17 +39,17 @@ def combination(partial: Partial, parts: int) -> Kernel:
     widest = max(node.size for node in partial)
     e = KernelEmitter(lanes_for([node.dtype for node in partial]) if widest > 1 else 1)
     for node, row in partial.items():
-        _combine_parts(e, node, e.address(row), parts)
+        _combine_parts(e, node, e.address(row), parts, row.shape[1])
     moved = sum(row.size * row.dtype.itemsize for row in partial.values())
     return e.finish(sum(row.size for row in partial.values()), moved)
 
 
-def _combine_parts(e: KernelEmitter, node: Node, source: str, parts: int) -> None:
+def _combine_parts(e: KernelEmitter, node: Node, source: str, parts: int, stride: int) -> None:
     width, target = node.dtype.itemsize, e.address(node)
 
     def columns(j: str, nothing: list[Value]) -> Sequence[Value]:
         def one(part: str, totals: list[Value]) -> Sequence[Value]:
-            row = e.offset(source, part, e.integer(node.size * width))
+            row = e.offset(source, part, e.integer(stride * width))
             value = e.load(e.offset(row, j, str(width)), node.dtype)
             return [combine(e, node, totals[0], value)]
 
