@@ -15,6 +15,8 @@ from .parts import combine, identity
 
 # What the second-level cache does not hold.
 _MANY_BYTES = 1 << 20
+# What the first-level cache holds.
+_BYTES_OF_ROWS = 32 << 10
 
 
 class ElementEmitter:
@@ -46,12 +48,22 @@ class ElementEmitter:
         self.last_reduced = last >= 0 and nest.reduced[last]
         self.heaviest = -1
         many = self._bytes_read() >= _MANY_BYTES
-        if many and nest.phases > 1 and self.kept and self.last_reduced:
+        if many and nest.phases > 1 and self.kept and self.last_reduced and self._has_room():
             self.heaviest = max(range(nest.phases), key=lambda p: len(nest.nodes_of(p)))
 
     def _dtypes(self) -> list[DType]:
         found = [operand.node.dtype for operand in self.nest.loads.values()]
         return found + [node.dtype for node in self.nest.group.nodes]
+
+    def _has_room(self) -> bool:
+        """Whether the first-level cache holds all that a row goes through, and the next row."""
+        nest, last = self.nest, self.last
+        loads = [x for x in nest.loads.values() if x.strides[last]]
+        stores = {id(x): x for _, x in nest.stores if x.strides[last]}
+        stores |= {id(x): x for x in (*nest.scratch.values(), *nest.columns.values())}
+        ahead = [x for x in loads if x.strides[self.kept[-1]]]
+        rows = [*loads, *stores.values(), *ahead]
+        return sum(x.node.dtype.itemsize for x in rows) * nest.sizes[last] <= _BYTES_OF_ROWS
 
     def _bytes_read(self) -> int:
         nodes = [operand.node for operand in self.nest.loads.values()]
@@ -120,7 +132,8 @@ class ElementEmitter:
             else:
                 values[id(node)] = self._apply(node, inputs)
         for node in self.nodes:
-            if id(node) in values and id(node) in pointers:
+            first = self.copying or self.nest.phase[id(node)] == self.phase
+            if first and id(node) in values and id(node) in pointers:
                 at = pointers[id(node)] if j is None else self._at_vector(pointers, id(node), j)
                 self.e.store(values[id(node)], at)
         self.lines_per_vector = len(self.e.lines) - before

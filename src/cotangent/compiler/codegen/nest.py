@@ -3,7 +3,8 @@
 A row is all that is reduced into one result. A group that uses the result of a reduction goes
 through each row several times: in phase 0 it computes what needs no result, in phase 1 what needs
 results of phase 0, and so on. Values with one element for each row are computed between the phases.
-A value that a later phase needs again is read from where it was stored, or from a scratch row.
+A value that a later phase needs again is computed again if that is cheap, so that fewer rows
+compete for the first-level cache; else it is read from where it was stored, or from a scratch row.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from ..graph import Node
 from ..views import View, spread
 
 MOST_LANES = 16
+# What costs no more than a load, and how many of those a value may take to be computed again.
+_CHEAP = {
+    "abs", "add", "astype", "equal", "less", "less_equal", "maximum", "minimum", "mul_no_nan",
+    "multiply", "negative", "not_equal", "relu", "subtract", "where",
+}  # fmt: skip
+_MOST_AGAIN = 6
 
 
 class Operand:
@@ -62,6 +69,8 @@ class Nest:
         self.columns: dict[int, Operand] = {}
         self.phase: dict[int, int] = {}
         self.phases = 1
+        self._again: dict[int, set[int]] = {}  # phase -> ids of the nodes computed again in it
+        self._costs: dict[int, int] = {}
         self._read()
         self._write()
         if not self.copying:
@@ -77,12 +86,14 @@ class Nest:
         return not self.copying and self.group.has_rows(node)
 
     def nodes_of(self, phase: int) -> list[Node]:
-        """The nodes that the loops of a phase compute, and their reductions."""
+        """The nodes that the loops of a phase compute, some of them again, and its reductions."""
         if self.copying:
             return self.group.nodes
+        again = self._again.get(phase, ())
         return [
             node for node in self.group.nodes
-            if id(node) not in self.group.rows and self.phase[id(node)] == phase
+            if id(node) in again
+            or (id(node) not in self.group.rows and self.phase[id(node)] == phase)
         ]  # fmt: skip
 
     def rows_before(self, phase: int) -> list[Node]:
@@ -157,8 +168,33 @@ class Nest:
         for node in self.group.nodes:
             for i in range(len(node.inputs)):
                 x = self.operands[id(node), i]
-                if isinstance(x, Node) and self.phase[id(x)] < self.phase[id(node)]:
-                    self._keep(x)
+                if isinstance(x, Node):
+                    self._need(x, self.phase[id(node)])
+
+    def _cost(self, node: Node) -> int:
+        """How many cheap ops it takes to compute a value from loads and values of the row."""
+        found = self._costs.get(id(node))
+        if found is None:
+            found = 1 if node.op in _CHEAP else _MOST_AGAIN + 1
+            for i in range(len(node.inputs)):
+                x = self.operands[id(node), i]
+                found += self._cost(x) if isinstance(x, Node) else 0
+            self._costs[id(node)] = found
+        return found
+
+    def _need(self, node: Node, phase: int) -> None:
+        """See that `phase` has the value of `node`."""
+        again = self._again.setdefault(phase, set())
+        if self.phase[id(node)] == phase or id(node) in again:
+            return
+        if self._cost(node) > _MOST_AGAIN:
+            self._keep(node)
+            return
+        again.add(id(node))
+        for i in range(len(node.inputs)):
+            x = self.operands[id(node), i]
+            if isinstance(x, Node):
+                self._need(x, phase)
 
     def _keep(self, node: Node) -> None:
         """See that a later phase finds the value of `node`."""
