@@ -35,7 +35,7 @@ _MOST_COLUMNS = 256
 # Units of work that threads share, and tiles of rows that one at least has.
 _FEWEST_UNITS = 8
 _TILES_PER_PART = 2
-_FLOPS_PER_UNIT = 8_000_000
+_FLOPS_PER_UNIT = 3_000_000
 # Smaller products are done without packing.
 _LEAST_ROWS, _LEAST_COLUMNS, _LEAST_DEPTH = 32, 32, 48
 
@@ -52,12 +52,13 @@ def pays(m: int, n: int, k: int) -> bool:
     return m >= _LEAST_ROWS and n >= _LEAST_COLUMNS and k >= _LEAST_DEPTH
 
 
-def blocks(k: int, width: int, rows: int, size: int) -> Block:
-    """The blocks for a product of depth `k`, by a tile of `rows` rows and `width` columns of `size`
-    bytes: as deep as the strip of A may be, and of nearly equal depth."""
+def blocks(k: int, n: int, width: int, rows: int, size: int) -> Block:
+    """The blocks for a product of depth `k` and `n` columns, by a tile of `rows` rows and `width`
+    columns of `size` bytes: as deep as the strip of A may be, and of nearly equal depth; two blocks
+    side by side at least, for two threads."""
     depth = -(-k // -(-k // deepest(rows, size)))
     columns = min(_MOST_COLUMNS, _BYTES_OF_B // (depth * size))
-    return Block(depth, max(columns // width, 1))
+    return Block(depth, max(min(columns // width, -(-n // (2 * width))), 1))
 
 
 def deepest(rows: int, size: int) -> int:
@@ -88,7 +89,7 @@ class PackedEmitter:
         self.width = vectors * self.e.lanes
         self.varies = varies
         self.deepest = deepest(rows, self.size)
-        self.block = blocks(self.k, self.width, rows, self.size)
+        self.block = blocks(self.k, self.n, self.width, rows, self.size)
         self.tiles = -(-self.m // rows)
         self.height = -(-self.m // self.tiles)
         self.low = self.tiles * self.height - self.m  # tiles that are one row lower
