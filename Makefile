@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint format bench env-test clean
+.PHONY: help demo test core lint format bench env-test clean
 
 help:
 	@echo "make demo    train a network on handwritten digits and show the result"
 	@echo "make test    run the tests"
+	@echo "make core    run those that are soon done"
 	@echo "make lint    check format, lint and types"
 	@echo "make format  put the sources into the house format"
 	@echo "make bench   compare with PyTorch and JAX on this machine"
@@ -21,6 +22,9 @@ demo: $(VENV)/.stamp-base
 
 test: env-test
 	$(BIN)/python -m pytest -n auto --dist worksteal --doctest-modules src tests
+
+core: env-test
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not wide" --doctest-modules src tests
 
 env-test: $(VENV)/.stamp-test
 

@@ -16,6 +16,22 @@ os.environ["COTANGENT_CACHE"] = _CACHE.name
 
 import cotangent as ct  # noqa: E402
 
+# Files of tests that go far afield: other backends, other processes, random programs, examples.
+# `make core` leaves them out.
+WIDE = {
+    "test_adding_a_backend", "test_backends", "test_benchmarks", "test_determinism",
+    "test_examples", "test_fuzz", "test_memory", "test_narrow", "test_new_shapes",
+    "test_numpy_functions", "test_package", "test_runtime", "test_threads", "test_vmap",
+    "test_wrong_arguments",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the files in `WIDE`."""
+    for item in items:
+        if item.path.stem in WIDE:
+            item.add_marker(pytest.mark.wide)
+
 
 @pytest.fixture(autouse=True)
 def _names_in_docstrings(doctest_namespace: dict[str, Any]) -> None:

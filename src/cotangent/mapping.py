@@ -166,7 +166,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     A model can be mapped too, if its variables hold the values of several models along their
     first axis (``nn.stack``): inside, it is one model, and what an optimizer assigns to it goes
     to each. Optimizer state is then kept for each model, also without being an argument. Every
-    other variable, random generators too, is shared by all examples.
+    other variable, random generators too, is shared by all examples. While the map runs, no other
+    thread may use a mapped model.
 
     Args:
         f: a function of one example; it may call models and optimizers.
