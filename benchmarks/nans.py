@@ -6,13 +6,12 @@ python benchmarks/nans.py
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 from statistics import median
 
 import numpy as np
+from threads import make_step
 
 import cotangent as ct
-from cotangent import nn, optim
 
 # name -> widths, batch, steps in a round
 STEPS = {
@@ -20,33 +19,6 @@ STEPS = {
     "small": ((8, 64, 64, 1), 32, 500),
     "mlp": ((784, 256, 128, 10), 128, 60),
 }
-
-
-class Net(nn.Module):
-    """Dense layers with tanh between them."""
-
-    def __init__(self, sizes):
-        self.layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
-
-    def forward(self, x):
-        for layer in self.layers[:-1]:
-            x = layer(x).tanh()
-        return self.layers[-1](x)
-
-
-def _step(sizes, batch):
-    ct.manual_seed(0)
-    model, opt = Net(sizes), optim.Adam(lr=1e-3)
-
-    @ct.jit
-    def step(x, y):
-        loss = nn.mse_loss(model(x), y)
-        opt.step(model, loss.backward())
-        return loss
-
-    rng = np.random.default_rng(0)
-    x, y = (rng.normal(size=(batch, n)).astype(np.float32) for n in (sizes[0], sizes[-1]))
-    return step, x, y
 
 
 def _seconds(run, times):
@@ -60,7 +32,7 @@ def main():
     """Print the medians."""
     ct.set_num_threads(1)
     for name, (sizes, batch, times) in STEPS.items():
-        step, x, y = _step(sizes, batch)
+        step, (x, y) = make_step(batch, sizes, ct.tanh)
         rows = [np.stack([part] * times) for part in (x, y)]
         runs = {
             "calls": lambda step=step, x=x, y=y, n=times: [step(x, y) for _ in range(n)],

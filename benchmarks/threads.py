@@ -35,22 +35,23 @@ MOST_LOSS = 1.05  # what more threads may cost at most
 
 
 class Perceptron(nn.Module):
-    """Linear layers with relu in between."""
+    """Linear layers with an activation in between."""
 
-    def __init__(self, widths):
+    def __init__(self, widths, activation):
+        self.activation = activation
         self.layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
 
     def forward(self, x):
         """The outputs of the last layer."""
         for layer in self.layers[:-1]:
-            x = layer(x).relu()
+            x = self.activation(layer(x))
         return self.layers[-1](x)
 
 
-def make_step(batch, widths):
+def make_step(batch, widths, activation=ct.relu):
     """A compiled training step, and its arguments."""
     ct.manual_seed(0)
-    model, opt = Perceptron(widths), optim.Adam(lr=1e-3)
+    model, opt = Perceptron(widths, activation), optim.Adam(lr=1e-3)
 
     @ct.jit
     def step(x, y):

@@ -379,8 +379,3 @@ def broadcast_arrays(*xs: Any) -> list[Any]:
     tensors = [lift(x) for x in xs]
     shape = broadcast_shapes("broadcast_arrays", *(t.shape for t in tensors))
     return [broadcast_to(t, shape) for t in tensors]
-
-
-def is_floating(x: Any) -> bool:
-    """Whether `x` has a floating-point dtype."""
-    return is_float(lift(x).dtype)

@@ -18,7 +18,7 @@ from . import graph as g
 from .graph import Graph, Node
 from .groups import MOST_NODES, Group, can_absorb, can_reduce, has_short_rows, in_order
 from .uses import single_uses, varying_sizes
-from .views import View, move, same_elements, spread, squeeze, whole
+from .views import View, move, over, same_elements, spread, squeeze, whole
 
 # So many rows of a product share what it costs to transpose its right side in registers.
 _FEW_ROWS = 6
@@ -106,9 +106,9 @@ class Fusion:
         inside = self._group_of.get(id(below)) is group and below.kind == "elementwise"
         return below if inside and squeeze(below.shape) == group.domain else None
 
-    def row_value(self, group: Group, node: Node, over: Shape) -> Node | None:
+    def row_value(self, group: Group, node: Node, shape: Shape) -> Node | None:
         """The node of `group` with one value for each row that `node` is, or repeats along the
-        rows, where it is read over the shape `over`; if any."""
+        rows, where it is read over `shape`; if any."""
         if group.reduced is None:
             return None
         base = self._base(node)
@@ -119,15 +119,14 @@ class Fusion:
             return None
         dense = contiguous_strides(group.kept)
         wanted = dense
-        if squeeze(over) == group.domain:
+        if squeeze(shape) == group.domain:
             rest = iter(dense)
             wanted = tuple([0 if r else next(rest) for r in group.reduced])
-        return base if spread(view, over) == wanted else None
+        return base if spread(view, shape) == wanted else None
 
     def is_inside(self, group: Group, node: Node, x: Node) -> bool:
         """Whether input `x` of `node`, in `group`, is a value of the group and not in memory."""
-        over = node.inputs[0].shape if node.kind == "reduce" else node.shape
-        own = self.own_value(group, x) or self.row_value(group, x, over)
+        own = self.own_value(group, x) or self.row_value(group, x, over(node))
         return own is not None
 
     def _view_of(self, base: Node, node: Node) -> View | None:
@@ -184,12 +183,11 @@ class Fusion:
 
     def _place_in_loops(self, root: Node) -> None:
         """Place `root` with the tree of values that are used only in computing it."""
-        over = root.inputs[0].shape if root.kind == "reduce" else root.shape
-        domain = squeeze(over)
+        domain = squeeze(over(root))
         reduced = None
         if root.kind == "reduce":
             axes = root.attrs["axes"]
-            reduced = tuple(i in axes for i, n in enumerate(over) if n != 1)
+            reduced = tuple(i in axes for i, n in enumerate(over(root)) if n != 1)
         tree = self._tree(root)
         outside = self._outside(tree)
         group = self._join(outside, root, domain, reduced, tree)
@@ -231,7 +229,7 @@ class Fusion:
         """What the nodes of a tree read that the tree does not compute, and over which shape."""
         inside = {id(node) for node in tree}
         return [
-            (x, node.inputs[0].shape if node.kind == "reduce" else node.shape)
+            (x, over(node))
             for node in tree for x in node.inputs
             if g.uniform(x) is None and id(same_elements(x)) not in inside
         ]  # fmt: skip
@@ -303,10 +301,10 @@ class Fusion:
         if reduced is not None and not can_reduce(group, reduced):
             return "its reduction runs over other axes than the group's"
         before = 0
-        for x, over in outside:
+        for x, shape in outside:
             if self.own_value(group, x) is not None:
                 continue
-            if self.row_value(group, x, over) is None:
+            if self.row_value(group, x, shape) is None:
                 before |= self._closure(self._base(x))
             elif not has_short_rows(group):
                 return "the rows that it would go through again are too long"

@@ -23,6 +23,18 @@ class View(NamedTuple):
     offset: int = 0
 
 
+def over(node: Node) -> Shape:
+    """The shape over which a node reads its inputs."""
+    return node.inputs[0].shape if node.kind == "reduce" else node.shape
+
+
+def batch_stride(view: View, axis: int) -> int:
+    """The stride of one side of a product along axis `axis` of the batch, counted from its end as
+    -1; 0 where the side is repeated."""
+    place = len(view.shape) - 2 + axis
+    return view.strides[place] if place >= 0 and view.shape[place] != 1 else 0
+
+
 def squeeze(shape: Shape) -> Shape:
     """`shape` without its axes of size 1."""
     return tuple([n for n in shape if n != 1])

@@ -16,9 +16,8 @@ from typing import Any
 from .. import functional, ops
 from ..checks import real
 from ..errors import ArgumentError
-from ..ops import lift
 from ..tensors import Tensor
-from .reduction import pair, reduce, unequal
+from .reduction import pair, reduce
 
 
 def mse_loss(
@@ -38,9 +37,7 @@ def mse_loss(
     >>> mse_loss([1.0, 2.0], [1.0, 4.0]).item()
     2.0
     """
-    pred, target = lift(pred), lift(target)
-    if pred.shape != target.shape:
-        raise unequal("mse_loss", "pred", pred, "target", target)
+    pred, target = pair("mse_loss", "pred", pred, "target", target)
     difference = pred - target
     return reduce("mse_loss", difference * difference, reduction, sample_weight)
 

@@ -14,6 +14,8 @@ _WORTH_SPLITTING = 30_000.0
 _NANOSECONDS_PER_CHUNK = 10_000.0
 _FEWEST_CHUNKS, _MOST_CHUNKS = 8, 256
 MANY_STEPS = 32
+# One core's time for a multiplication and addition, by the bytes of an element.
+NANOSECONDS_PER_FLOP_AND_BYTE = 0.0025
 NANOSECONDS_PER_BYTE = 0.03
 # For each line of text that computes a vector.
 NANOSECONDS_PER_LINE = 0.25

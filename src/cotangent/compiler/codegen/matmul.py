@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from ...shapes import contiguous_strides
 from ..fuse import Fusion, Group
-from ..views import View
-from .chunks import MANY_STEPS, axis_to_split
+from ..views import View, batch_stride
+from .chunks import MANY_STEPS, NANOSECONDS_PER_FLOP_AND_BYTE, axis_to_split
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
 from .packed import PackedEmitter, pays
@@ -29,8 +29,6 @@ from .turned import TurnedEmitter, flipped
 
 # Rows are cut where a block of columns is more work than this.
 _FLOPS_PER_UNIT = 4_000_000
-# One core's time for a multiplication and addition, by the bytes of an element.
-_NANOSECONDS_PER_FLOP_AND_BYTE = 0.0025
 
 
 class Tile(NamedTuple):
@@ -111,7 +109,7 @@ class _MatmulEmitter:
             self._batches(0, sides, self._columns)
         flops = 2 * self.node.size * self.k
         moved = size * (self.node.size + self.m * self.k + self.k * self.n)
-        return e.finish(flops, moved, flops * size * _NANOSECONDS_PER_FLOP_AND_BYTE)
+        return e.finish(flops, moved, flops * size * NANOSECONDS_PER_FLOP_AND_BYTE)
 
     def _batches(self, axis: int, sides: _Sides, inside: Callable[[_Sides], None]) -> None:
         """Loops over the leading axes; those of size 1 need none."""
@@ -121,7 +119,7 @@ class _MatmulEmitter:
         if self.batch[axis] == 1:
             self._batches(axis + 1, sides, inside)
             return
-        strides = [self._batch_stride(view.shape, view.strides, axis) for view in (self.a, self.b)]
+        strides = [batch_stride(view, axis - len(self.batch)) for view in (self.a, self.b)]
         strides.append(contiguous_strides(self.node.shape)[axis])
 
         def body(i: str) -> None:
@@ -135,10 +133,6 @@ class _MatmulEmitter:
             self.e.split_loop(self.batch[axis], body)
         else:
             self.e.loop(self.e.integer(self.batch[axis]), 1, [], without_values(body))
-
-    def _batch_stride(self, shape: Sequence[int], strides: Sequence[int], axis: int) -> int:
-        place = axis + len(shape) - 2 - len(self.batch)
-        return strides[place] if place >= 0 and shape[place] != 1 else 0
 
     def _grid(self, sides: _Sides) -> None:
         """The units that are to be done now: blocks of columns by parts of the rows, the parts of

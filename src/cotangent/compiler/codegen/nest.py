@@ -16,7 +16,7 @@ from ...shapes import Shape, contiguous_strides
 from .. import graph as g
 from ..fuse import Fusion, Group
 from ..graph import Node
-from ..views import View, spread
+from ..views import View, over, spread
 
 MOST_LANES = 16
 # What costs no more than a load, and how many of those a value may take to be computed again.
@@ -77,10 +77,6 @@ class Nest:
             self._find_phases()
         self.sizes, self.reduced = self._collapse()
 
-    def over(self, node: Node) -> Shape:
-        """The shape over which a node reads its inputs."""
-        return node.inputs[0].shape if node.kind == "reduce" else node.shape
-
     def has_rows(self, node: Node) -> bool:
         """Whether a node has one value for each row."""
         return not self.copying and self.group.has_rows(node)
@@ -108,23 +104,22 @@ class Nest:
             self._load(self.group.nodes[0], 0, self.group.source, self.group.source.shape)
             return
         for node in self.group.nodes:
-            over = self.over(node)
             for i, x in enumerate(node.inputs):
-                self.operands[id(node), i] = self._operand(node, i, x, over)
+                self.operands[id(node), i] = self._operand(node, i, x, over(node))
 
-    def _operand(self, node: Node, i: int, x: Node, over: Shape) -> Any:
+    def _operand(self, node: Node, i: int, x: Node, shape: Shape) -> Any:
         literal = g.uniform(x)
         if literal is not None:
             return (literal, x.dtype)
-        row = self.fusion.row_value(self.group, x, over)
+        row = self.fusion.row_value(self.group, x, shape)
         if row is not None:
             return Row(row)
         return self.fusion.own_value(self.group, x) or self._load(
-            node, i, self.fusion.view(x), over
+            node, i, self.fusion.view(x), shape
         )
 
-    def _load(self, node: Node, i: int, view: View, over: Shape) -> Any:
-        strides = spread(view, over)
+    def _load(self, node: Node, i: int, view: View, shape: Shape) -> Any:
+        strides = spread(view, shape)
         if id(node) in self.group.rows:
             strides = self._over_domain(strides)
         key = (id(view.base), strides, view.offset)

@@ -21,13 +21,12 @@ from typing import Any, NamedTuple
 
 from ...shapes import contiguous_strides
 from ..graph import Node
-from ..views import View
+from ..views import View, batch_stride
+from .chunks import NANOSECONDS_PER_FLOP_AND_BYTE
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
 
 _LINE = 64  # bytes
-# One core's time for a multiplication and addition, by the bytes of an element.
-_NANOSECONDS_PER_FLOP_AND_BYTE = 0.0025
 # The strip of A in the first-level cache, and the block of B in the second.
 _BYTES_OF_A = 28 << 10
 _BYTES_OF_B = 512 << 10
@@ -135,7 +134,7 @@ class PackedEmitter:
         e.split_loop(math.prod(self.batch) * across * parts, unit)
         flops = 2 * self.node.size * self.k
         moved = size * (self.node.size + self.m * self.k + self.k * self.n)
-        return e.finish(flops, moved, flops * size * _NANOSECONDS_PER_FLOP_AND_BYTE)
+        return e.finish(flops, moved, flops * size * NANOSECONDS_PER_FLOP_AND_BYTE)
 
     def _row_parts(self, across: int) -> int:
         """Into how many parts the rows are cut, each of which copies the block of B for itself: so
@@ -156,7 +155,7 @@ class PackedEmitter:
         below = 1
         lead = len(self.batch)
         strides = [
-            [self._batch_stride(view, axis) for view in (self.a, self.b)]
+            [batch_stride(view, axis - lead) for view in (self.a, self.b)]
             + [contiguous_strides(self.node.shape)[axis]]
             for axis in range(lead)
         ]
@@ -171,10 +170,6 @@ class PackedEmitter:
                 ]
             below *= count
         return moved
-
-    def _batch_stride(self, view: View, axis: int) -> int:
-        place = axis + len(view.shape) - 2 - len(self.batch)
-        return view.strides[place] if place >= 0 and view.shape[place] != 1 else 0
 
     # -- one block of columns, some of the rows -------------------------------------------
 

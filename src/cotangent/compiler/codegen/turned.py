@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ...shapes import contiguous_strides
 from ..graph import Node
-from ..views import View
+from ..views import View, batch_stride
 from .chunks import axis_to_split
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
@@ -81,8 +81,8 @@ class TurnedEmitter:
             self._batches(axis + 1, sides)
             return
         strides = [
-            _batch_stride(self.a, axis - len(self.batch)),
-            _batch_stride(self.b, axis - len(self.batch)),
+            batch_stride(self.a, axis - len(self.batch)),
+            batch_stride(self.b, axis - len(self.batch)),
             contiguous_strides(self.node.shape)[axis],
         ]
 
@@ -160,12 +160,6 @@ class TurnedEmitter:
                 totals[i] = e.fma(e.load_one(x, dtype), column, totals[i])
                 x = e.offset(x, "1", self.steps[1])
         return totals
-
-
-def _batch_stride(view: View, axis: int) -> int:
-    """The stride of `view` along number `axis` of the batch, which counts from its end."""
-    place = len(view.shape) - 2 + axis
-    return view.strides[place] if place >= 0 and view.shape[place] != 1 else 0
 
 
 def flipped(view: View) -> View:
