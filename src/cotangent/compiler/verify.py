@@ -87,7 +87,7 @@ def judge(graph: Graph, inputs: Inputs, nodes: Sequence[Node]) -> list[Judged]:
         moved = values_of(graph, inputs, np.random.default_rng(run))
         for i, node in enumerate(nodes):
             spreads[i] = _further(spreads[i], wanted[i], moved[id(node)])
-    return [Judged(x, _bound(x, spread)) for x, spread in zip(wanted, spreads, strict=True)]
+    return [Judged(x, bound_for(x, spread)) for x, spread in zip(wanted, spreads, strict=True)]
 
 
 def values_of(
@@ -138,7 +138,8 @@ def _further(spread: float | None, x: Any, y: Any) -> float | None:
     return max(spread, far) if np.isfinite(far) else None
 
 
-def _bound(x: Any, spread: float | None) -> float | None:
+def bound_for(x: Any, spread: float | None) -> float | None:
+    """How far machine code may be from `x`, whose spread is known; at a spread of 0, the least."""
     if spread is None or not is_float(x.dtype):
         return spread
     wide = np.asarray(x, np.float64)
