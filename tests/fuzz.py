@@ -1,279 +1,69 @@
 """A fuzzer of the compiler: random functions, compiled and op by op, must be the same.
 
     python tests/fuzz.py --graphs 1000 --seed 0
+    python tests/fuzz.py --graphs 50000 --seed 0 --log fuzz.log
 
-A program is made from a seed: arguments, variables, steps (see `fuzz_steps.py`), outputs, what is
-written, and perhaps the gradient of the outputs. It is run eagerly, and through `ct.jit`: twice by
-calls, and in some programs by ``loop``, with the variables compared after each. Integers and bools
-must be equal; floats may differ by rounding, by as much as `cotangent.compiler.verify` allows:
-by the largest intermediate, and by what follows it. Where rounding decides an integer, a bool or
-a NaN, the program stood at a tie, and that result is left out.
+A program is made from a seed (see `fuzz_programs.py`): arguments, variables, steps, outputs, what
+is written, and perhaps the gradient of the outputs. It is run eagerly, and through ``jit``; then
+
+- again from the same state, perhaps by more threads: the same bytes;
+- from the state that it left, where it writes variables;
+- in some programs, by `loop`: the bytes of calls;
+- in some, with arguments of other shapes.
+
+Integers and bools must be equal; floats may differ by rounding, by as much as
+`cotangent.compiler.verify` allows: by the largest intermediate, and by what follows it. Where
+rounding decides an integer, a bool or a NaN, the program stood at a tie, and that result is left
+out. Where the eager function raises an error, the compiled one must raise the same, and change
+nothing.
 
 A program that fails is made smaller: outputs and gradients go, and steps become arguments with
-the step's value, as long as it fails.
+the step's value, as long as it fails. With ``--log``, blocks of programs run in processes of
+their own (see `fuzz_log.py`), so that crashes and hangs are found too.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 os.environ.setdefault("COTANGENT_CACHE", "off")
 
-from fuzz_steps import APPLY, MAKERS, Pool
+import fuzz_log
+from fuzz_programs import Program, function_of, generate, leaves, pruned, variables_of
 
 import cotangent as ct
 from cotangent.compiler import graph as g
+from cotangent.compiler import program as programs
 from cotangent.compiler.arguments import placeholders
-from cotangent.compiler.verify import Inputs, Judged, judge
+from cotangent.compiler.codegen import chunks, loops, matmul, packed
+from cotangent.compiler.verify import Inputs, Judged, bound_for, judge
+from cotangent.runtime import pool
+
+# What makes small kernels be cut, and threads be woken for them.
+_EVERYTHING_SPLIT = (
+    (chunks, "_WORTH_SPLITTING", 0.0), (chunks, "_NANOSECONDS_PER_CHUNK", 1e-3),
+    (chunks, "_MANY_ELEMENTS", 64), (loops, "_ELEMENTS_PER_PART", 8),
+    (matmul, "_FLOPS_PER_UNIT", 100), (packed, "_FLOPS_PER_UNIT", 100),
+    (programs, "_WORTH_WAKING", 0), (pool, "_CAUTION", 0),
+)  # fmt: skip
 
 
-class Step(NamedTuple):
-    """``number = op(*inputs, **attrs)``; also ``read`` and ``assign`` of a variable."""
+class Outcome(NamedTuple):
+    """What a call gave: arrays, or an error of the library; and the variables after it."""
 
-    number: int
-    op: str
-    inputs: tuple[int, ...]
-    attrs: dict[str, Any]
-
-
-class Program(NamedTuple):
-    """A random function.
-
-    Attributes:
-        arguments: number -> array.
-        variables: the values that the variables start with.
-        steps: in order; a step's inputs are arguments and earlier steps.
-        outputs: numbers of what is returned.
-        constants: the arguments that the function closes over instead.
-        raw: the arguments that are passed as NumPy arrays of an odd layout.
-        gradient: "", "backward" (of the variables), "arguments", or "second" (the gradient of
-            the squared gradient too).
-        update: whether the variables move along their gradients.
-        loop: whether it is also run by ``loop``.
-    """
-
-    arguments: dict[int, Any]
-    variables: tuple[Any, ...]
-    steps: tuple[Step, ...]
-    outputs: tuple[int, ...]
-    constants: frozenset[int] = frozenset()
-    raw: frozenset[int] = frozenset()
-    gradient: str = ""
-    update: bool = False
-    loop: bool = False
-
-    def names(self) -> list[int]:
-        """The numbers of what the function takes."""
-        return [n for n in self.arguments if n not in self.constants]
-
-    def tensors(self) -> list[Any]:
-        """What eager calls take."""
-        return [ct.asarray(self.arguments[n]) for n in self.names()]
-
-    def __str__(self) -> str:
-        lines = [f"  v{i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(self.variables)]
-        for n, v in self.arguments.items():
-            how = " constant" if n in self.constants else " raw" if n in self.raw else ""
-            lines.append(f"  x{n}: {v.dtype}{list(v.shape)}{how}")
-        for step in self.steps:
-            inputs = ", ".join(f"x{n}" for n in step.inputs)
-            attrs = "".join(f", {k}={v!r}" for k, v in step.attrs.items())
-            lines.append(f"  x{step.number} = {step.op}({inputs}{attrs})")
-        end = f"  return {', '.join(f'x{n}' for n in self.outputs)}"
-        gradient = self.gradient + (" and update" if self.update else "")
-        return "\n".join([*lines, end + (f"; gradient: {gradient}" if gradient else "")])
-
-
-# -- making -----------------------------------------------------------------------------------
-
-
-def generate(seed: int) -> Program:
-    """The program of a seed."""
-    rng = np.random.default_rng([seed, 20])
-    pool = Pool(rng)
-    common = pool.shape()
-    variables = tuple(
-        np.asarray(rng.uniform(-1, 1, shape).astype(pool.float))
-        for shape in (pool.shape(), common, common)
-    )
-    held = [ct.asarray(v) for v in variables]
-    steps: list[Step] = []
-    wanted = int(rng.integers(3, 20))
-    weights = np.array(list(MAKERS.values()), float)
-    makers = list(MAKERS)
-    while len(steps) < wanted:
-        if rng.random() < 0.12:
-            _touch(pool, steps, held)
-            continue
-        if rng.random() < 0.04:
-            _exchange(pool, steps, held)
-            continue
-        made = makers[int(rng.choice(len(makers), p=weights / weights.sum()))](pool)
-        if made is not None:
-            _try(pool, steps, *made)
-    used = {n for step in steps for n in step.inputs}
-    ends = [s.number for s in steps if s.op != "assign" and s.number not in used]
-    more = [s.number for s in steps if s.op != "assign" and rng.random() < 0.08]
-    more += [n for n in pool.leaves if pool.chance(0.02)]
-    gradient = pool.choice(("", "backward", "backward", "arguments"))
-    if gradient == "arguments" and len(steps) < 10 and pool.chance(0.4):
-        gradient = "second"
-    plain = [n for n, x in pool.leaves.items() if x.dtype != "float64"]
-    return pruned(
-        Program(
-            dict(pool.leaves), variables, tuple(steps), tuple(dict.fromkeys([*ends, *more])),
-            constants=frozenset(n for n in pool.leaves if pool.chance(0.1)),
-            raw=frozenset(n for n in plain if pool.chance(0.15)),
-            gradient=gradient, update=gradient == "backward" and pool.chance(0.7),
-            loop=pool.chance(0.15),
-        )
-    )  # fmt: skip
-
-
-def _try(pool: Pool, steps: list[Step], op: str, inputs: Any, attrs: Any) -> None:
-    """Add a step, if the op takes these inputs; large values are made small again."""
-    try:
-        value = APPLY[op](*[pool.values[n] for n in inputs], **attrs)
-    except ct.Error:
-        return
-    if value.data.size > 9000:
-        return
-    steps.append(Step(pool.number(), op, tuple(inputs), attrs))
-    pool.values[steps[-1].number] = value
-    size = np.abs(value.numpy()).max(initial=0) if value.dtype.kind == "f" else 0
-    if size > 6 and not pool.wild:
-        _try(pool, steps, "squash", (steps[-1].number,), {})
-
-
-def _touch(pool: Pool, steps: list[Step], held: list[ct.Tensor]) -> None:
-    """Read a variable, or write one."""
-    i = int(pool.rng.integers(len(held)))
-    if pool.chance(0.6) or not pool.values:
-        steps.append(Step(pool.number(), "read", (), {"variable": i}))
-        pool.values[steps[-1].number] = held[i]
-        return
-    fit = [n for n, x in pool.values.items() if x.shape == held[i].shape and n not in pool.leaves]
-    fit = [n for n in fit if pool.values[n].dtype == held[i].dtype]
-    if fit:
-        n = pool.choice(fit)
-        steps.append(Step(pool.number(), "assign", (n,), {"variable": i}))
-        held[i] = pool.values[n]
-
-
-def _exchange(pool: Pool, steps: list[Step], held: list[ct.Tensor]) -> None:
-    """Write variables of one shape at once, with what is made of each other's and their own
-    values: which of them can be written in place, and when, has to be found out."""
-    old, new = {}, {}
-    for i in (1, 2):
-        old[i] = pool.number()
-        steps.append(Step(old[i], "read", (), {"variable": i}))
-        pool.values[old[i]] = held[i]
-    for i in (1, 2):
-        new[i] = old[3 - i if pool.chance(0.5) else i]
-        made = pool.choice((
-            ("flip", (new[i],), {"axis": None}), ("roll", (new[i],), {"shift": 1, "axis": None}),
-            ("binary", (old[1], old[2]), {"op": "subtract", "domain": ""}),
-            ("normalized", (new[i],), {"axis": 0}), None,
-        ))  # fmt: skip
-        before = len(steps)
-        if made is not None:
-            _try(pool, steps, *made)
-        new[i] = steps[-1].number if len(steps) > before else new[i]
-    for i in (1, 2):
-        steps.append(Step(pool.number(), "assign", (new[i],), {"variable": i}))
-        held[i] = pool.values[new[i]]
-
-
-def pruned(program: Program) -> Program:
-    """Without the steps and arguments that nothing needs, and variables that nothing touches."""
-    needed = set(program.outputs)
-    steps = []
-    for step in reversed(program.steps):
-        if step.number in needed or step.op == "assign":
-            steps.append(step)
-            needed.update(step.inputs)
-    arguments = {n: v for n, v in program.arguments.items() if n in needed}
-    constants = program.constants & arguments.keys()
-    return program._replace(
-        steps=tuple(reversed(steps)), arguments=arguments, constants=constants,
-        raw=(program.raw & arguments.keys()) - constants,
-    )  # fmt: skip
-
-
-# -- running ----------------------------------------------------------------------------------
-
-
-def function_of(program: Program, variables: list[Any]) -> Any:
-    """The program as a Python function of its arguments, in order."""
-    names = program.names()
-    floats = tuple(i for i, n in enumerate(names) if program.arguments[n].dtype.kind == "f")
-    constants = {n: ct.asarray(program.arguments[n]) for n in program.constants}
-
-    def compute(*args: Any) -> Any:
-        values = constants | {n: ct.asarray(x) if isinstance(x, np.ndarray) else x
-                              for n, x in zip(names, args, strict=True)}  # fmt: skip
-        for step in program.steps:
-            if step.op == "read":
-                values[step.number] = variables[step.attrs["variable"]].value
-            elif step.op == "assign":
-                variables[step.attrs["variable"]].assign(values[step.inputs[0]])
-            else:
-                values[step.number] = APPLY[step.op](
-                    *[values[n] for n in step.inputs], **step.attrs
-                )
-        return [values[n] for n in program.outputs]
-
-    def with_loss(*args: Any) -> Any:
-        outputs = compute(*args)
-        loss = ct.asarray(np.float32(0))
-        for x in outputs:
-            if x.dtype.kind == "f" and x.size:
-                loss = loss + ct.sum(x * x * 0.25 + x) / x.size
-        return loss, outputs
-
-    def backward(*args: Any) -> Any:
-        loss, outputs = with_loss(*args)
-        if loss.entry is None:  # no variable takes part
-            return loss, outputs
-        found = loss.backward()
-        gradients = [(v, found.get(v)) for v in variables]
-        if program.update:
-            for v, slope in gradients:
-                if slope is not None:
-                    v.assign(v - 0.1 * slope)
-        return loss, outputs, [slope for _, slope in gradients if slope is not None]
-
-    def squared_slope(*args: Any) -> Any:
-        (loss, outputs), slopes = first(*args)
-        return loss + sum(ct.sum(g * g) / max(g.size, 1) for g in slopes), outputs
-
-    if program.gradient == "backward":
-        return backward
-    if program.gradient and floats:
-        first = ct.value_and_grad(with_loss, argnums=floats, has_aux=True)
-        if program.gradient == "arguments":
-            return first
-        return ct.value_and_grad(squared_slope, argnums=floats, has_aux=True)
-    return compute
-
-
-def _leaves(result: Any) -> list[Any]:
-    """The tensors of a nested result, in order."""
-    if isinstance(result, (list, tuple)):
-        return [leaf for part in result for leaf in _leaves(part)]
-    return [] if result is None else [result]
-
-
-def _variables(program: Program) -> list[Any]:
-    return [ct.var(f"v{i}", v, dtype=v.dtype) for i, v in enumerate(program.variables)]
+    arrays: list[Any]
+    error: ct.Error | None
+    variables: list[Any]
 
 
 # -- comparing --------------------------------------------------------------------------------
@@ -281,50 +71,140 @@ def _variables(program: Program) -> list[Any]:
 
 def check(program: Program) -> str:
     """What is wrong with the compiled program, or ""."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    with warnings.catch_warnings(), np.errstate(all="ignore"), _settings(program):
         warnings.simplefilter("ignore")
-        return _check(program)
+        try:
+            return _check(program)
+        except Exception:
+            return f"an unexpected error\n{traceback.format_exc(limit=-6)}"
+
+
+@contextlib.contextmanager
+def _settings(program: Program) -> Iterator[None]:
+    """One thread at first; everything split, if the program wants it."""
+    threads = ct.get_num_threads()
+    changes = _EVERYTHING_SPLIT if program.split else ()
+    before = [(place, name, getattr(place, name)) for place, name, _ in changes]
+    try:
+        ct.set_num_threads(1)
+        for place, name, value in changes:
+            setattr(place, name, value)
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+        ct.set_num_threads(threads)
 
 
 def _check(program: Program) -> str:
-    arrays = [program.arguments[n] for n in program.names()]
-    args = program.tensors()
-    given = [_odd(program.arguments[n]) if n in program.raw else x
-             for n, x in zip(program.names(), args, strict=True)]  # fmt: skip
-    eager, compiled = _variables(program), _variables(program)
-    run, step = function_of(program, eager), ct.jit(function_of(program, compiled))
-    graph: Any = None
-    for call in range(2):
-        before = [v.numpy().copy() for v in eager]
-        for v, array in zip(compiled, before, strict=True):
-            if call and not np.array_equal(v.numpy(), array):  # rounding must not add up
-                v.assign(ct.asarray(array))
+    pair = _Pair(program)
+    start = [v.numpy().copy() for v in pair.compiled]
+    arrays = program.arrays()
+    wrong, first = pair.compare("call 0", arrays)
+    if wrong or first.error is not None:
+        return wrong
+    _put(pair.compiled, start)
+    ct.set_num_threads(program.threads)
+    wrong = _same_bytes("a second call", pair.call(pair.step, pair.compiled, pair.given), first)
+    if not wrong and pair.written(first.variables, start):
+        wrong, _ = pair.compare("from the state left", arrays)
+    if not wrong and program.loop and arrays:
+        wrong = _check_loop(arrays, pair)
+    if not wrong and program.other is not None:
+        wrong, _ = pair.compare(
+            "of other shapes", [program.other[n] for n in program.names()], any_error=True
+        )
+    return wrong
+
+
+class _Pair:
+    """A program as an eager function and a compiled one, each with variables of its own."""
+
+    def __init__(self, program: Program) -> None:
+        self.eager, self.compiled = variables_of(program), variables_of(program)
+        self.run = function_of(program, self.eager)
+        self.step = ct.jit(function_of(program, self.compiled))
+        names = program.names()
+        self.given = [
+            _odd(program.arguments[n]) if n in program.raw else ct.asarray(program.arguments[n])
+            for n in names
+        ]
+
+    def call(self, function: Any, variables: list[Any], args: list[Any]) -> Outcome:
+        """One call, from the same random state each time."""
+        ct.manual_seed(7)
+        arrays, error = [], None
         try:
-            got = [x.numpy() for x in _leaves(step(*given))]
-        except Exception:
-            return f"call {call}: the compiled function raises\n{traceback.format_exc(limit=-6)}"
-        expected = [x.numpy() for x in _leaves(run(*args))]
-        if graph is None:
-            graph, numbers = _graph(step, args, compiled)
-        bounds = allowed(graph, arrays, [before[n] for n in numbers])
-        wrong = _differ(f"call {call}: result", got, expected, bounds)
-        written = [numbers[n] for n, _ in graph.writes]
-        for at, i in enumerate(written):
-            wrong = wrong or _differ(f"call {call}: variable {i}", [compiled[i].numpy()],
-                                     [eager[i].numpy()], bounds[len(got) + at :][:1])  # fmt: skip
-        for i in set(range(len(eager))) - set(written):
-            if compiled[i].numpy().tobytes() != before[i].tobytes():
-                wrong = wrong or f"call {call}: variable {i} is not written, and has changed"
-        if wrong:
-            return wrong
-    return _check_loop(arrays, step, compiled) if program.loop and arrays else ""
+            arrays = [x.numpy() for x in leaves(function(*args))]
+        except ct.Error as raised:
+            error = raised
+        return Outcome(arrays, error, [v.numpy() for v in variables])
+
+    def compare(self, what: str, arrays: list[Any], any_error: bool = False) -> tuple[str, Outcome]:
+        """What is wrong with a compiled call; and what the call gave.
+
+        Args:
+            any_error: whether an error may be of another class than the eager one.
+        """
+        before = [v.numpy().copy() for v in self.compiled]
+        _put(self.eager, before)  # rounding must not add up
+        args = [ct.asarray(x) for x in arrays]
+        got = self.call(self.step, self.compiled, self.given if what == "call 0" else args)
+        expected = self.call(self.run, self.eager, args)
+        if got.error is not None or expected.error is not None:
+            return _errors(what, got, expected, before, any_error), got
+        bounds = _Bounds(lambda: self._allowed(args, arrays, before))
+        wrong = ""
+        for part in ("arrays", "variables"):
+            pairs = zip(getattr(got, part), getattr(expected, part), strict=True)
+            for i, (x, y) in enumerate(pairs):
+                kind = "result" if part == "arrays" else "variable"
+                wrong = wrong or _differ(f"{what}: {kind} {i}", x, y, bounds, (part, i))
+        return wrong, got
+
+    def written(self, after: list[Any], before: list[Any]) -> bool:
+        """Whether a call has changed any variable."""
+        return any(x.tobytes() != y.tobytes() for x, y in zip(after, before, strict=True))
+
+    def _allowed(self, args: list[Any], arrays: list[Any], before: list[Any]) -> Any:
+        """("arrays" or "variables", number) -> how far rounding may move it."""
+        _put(self.compiled, before)
+        graph, variables = _graph(self.step, args)
+        ct.manual_seed(7)
+        order = {id(v): i for i, v in enumerate(self.compiled)}
+        values = [v.peek() for v in variables]
+        found = allowed(graph, arrays, values)
+        places = [("arrays", i) for i in range(len(graph.outputs))]
+        places += [("variables", order.get(id(variables[n]), -1)) for n, _ in graph.writes]
+        return dict(zip(places, found, strict=True))
 
 
-def _graph(step: Any, args: list[Any], variables: list[Any]) -> tuple[g.Graph, list[int]]:
-    """The traced graph, and which of the program's variables its variables are."""
+class _Bounds:
+    """Bounds that are computed when a result is not equal to the last bits or so."""
+
+    def __init__(self, compute: Callable[[], Any]) -> None:
+        self._compute = compute
+        self._found: Any = None
+
+    def of(self, place: Any) -> float | None:
+        """The bound of a result; 0 for a variable that is not written."""
+        if self._found is None:
+            self._found = self._compute()
+        bound: float | None = self._found.get(place, 0.0)
+        return bound
+
+
+def _put(variables: list[Any], arrays: list[Any]) -> None:
+    """Assign, where that changes something."""
+    for v, array in zip(variables, arrays, strict=True):
+        if v.numpy().tobytes() != array.tobytes():
+            v.assign(ct.asarray(array))
+
+
+def _graph(step: Any, args: list[Any]) -> tuple[g.Graph, Any]:
+    """The traced graph, and its variables."""
     traced = step._trace(*placeholders(tuple(args), {}))
-    order = {id(v): i for i, v in enumerate(variables)}
-    return traced.graph, [order[id(v)] for v in traced.trace.variables]
+    return traced.graph, traced.trace.variables
 
 
 def allowed(graph: g.Graph, arguments: list[Any], variables: list[Any]) -> list[float | None]:
@@ -333,14 +213,41 @@ def allowed(graph: g.Graph, arguments: list[Any], variables: list[Any]) -> list[
     return [judged.bound for judged in judge(graph, Inputs(arguments, variables), nodes)]
 
 
-def _differ(what: str, got: list[Any], expected: list[Any], bounds: list[Any]) -> str:
-    for i, (x, y, bound) in enumerate(zip(got, expected, bounds, strict=False)):
-        if (x.shape, x.dtype) != (y.shape, y.dtype):
-            return f"{what} {i}: {x.dtype}{x.shape}, eagerly {y.dtype}{y.shape}"
-        at = Judged(y, bound).difference(x)
-        if at is not None:
-            a, b = np.atleast_1d(x)[at], np.atleast_1d(y)[at]
-            return f"{what} {i} at {at}: {a!r}, eagerly {b!r}; allowed {bound:.2g}"
+def _differ(what: str, x: Any, y: Any, bounds: _Bounds, place: Any) -> str:
+    if (x.shape, x.dtype) != (y.shape, y.dtype):
+        return f"{what}: {x.dtype}{x.shape}, eagerly {y.dtype}{y.shape}"
+    if Judged(y, bound_for(y, 0.0)).difference(x) is None:
+        return ""
+    bound = bounds.of(place)
+    at = Judged(y, bound).difference(x)
+    if at is None:
+        return ""
+    a, b = np.atleast_1d(x)[at], np.atleast_1d(y)[at]
+    return f"{what} at {at}: {a!r}, eagerly {b!r}; allowed {bound:.2g}"
+
+
+def _errors(what: str, got: Outcome, expected: Outcome, before: list[Any], any_error: bool) -> str:
+    """What is wrong with a call that raises."""
+    same = type(got.error) is type(expected.error)
+    if not same and not (any_error and got.error is not None and expected.error is not None):
+        return f"{what}: {_says(got)} compiled, {_says(expected)} eagerly"
+    changed = any(x.tobytes() != y.tobytes() for x, y in zip(got.variables, before, strict=True))
+    return f"{what}: the call raises, and has changed a variable" if changed else ""
+
+
+def _says(outcome: Outcome) -> str:
+    error = outcome.error
+    return "no error" if error is None else f"{type(error).__name__}: {error}"
+
+
+def _same_bytes(what: str, got: Outcome, expected: Outcome) -> str:
+    if got.error is not None:
+        return f"{what}: {_says(got)}"
+    for part in ("arrays", "variables"):
+        pairs = zip(getattr(got, part), getattr(expected, part), strict=True)
+        for i, (x, y) in enumerate(pairs):
+            if x.tobytes() != y.tobytes():
+                return f"{what}: {part}[{i}] has other bytes"
     return ""
 
 
@@ -351,25 +258,19 @@ def _odd(array: Any) -> Any:
     return np.array(array, order="F")
 
 
-def _check_loop(arrays: list[Any], step: Any, variables: list[Any]) -> str:
+def _check_loop(arrays: list[Any], pair: _Pair) -> str:
     """``loop`` gives the bytes that calls give."""
     rows = [np.stack([x, x[..., ::-1] if x.ndim else x, x]) for x in arrays]
-    if any(x.dtype.kind == "i" for x in arrays):
+    if any(x.dtype.kind in "iu" for x in arrays):
         rows = [np.stack([x, x, x]) for x in arrays]
-    start = [v.numpy().copy() for v in variables]
-    calls = [_leaves(step(*[ct.asarray(r[i]) for r in rows])) for i in range(3)]
-    ends = [v.numpy().copy() for v in variables]
-    for v, array in zip(variables, start, strict=True):
-        v.assign(ct.asarray(array))
-    looped = _leaves(step.loop(*[ct.asarray(r) for r in rows]))
-    for i, x in enumerate(looped):
-        together = np.stack([call[i].numpy() for call in calls])
-        if x.numpy().tobytes() != together.tobytes():
-            return f"result {i} of loop has other bytes than the calls"
-    for i, (v, end) in enumerate(zip(variables, ends, strict=True)):
-        if v.numpy().tobytes() != end.tobytes():
-            return f"variable {i} has other bytes after loop than after the calls"
-    return ""
+    start = [v.numpy().copy() for v in pair.compiled]
+    ct.manual_seed(7)
+    calls = [leaves(pair.step(*[ct.asarray(r[i]) for r in rows])) for i in range(3)]
+    columns = [np.stack([x.numpy() for x in column]) for column in zip(*calls, strict=True)]
+    ends = Outcome(columns, None, [v.numpy() for v in pair.compiled])
+    _put(pair.compiled, start)
+    looped = pair.call(pair.step.loop, pair.compiled, [ct.asarray(r) for r in rows])
+    return _same_bytes("loop, after calls", looped, ends)
 
 
 # -- making smaller ---------------------------------------------------------------------------
@@ -395,6 +296,10 @@ def _smaller(program: Program) -> Any:
         yield program._replace(gradient="", update=False)
     if program.update:
         yield program._replace(update=False)
+    if program.other is not None:
+        yield program._replace(other=None)
+    if program.split:
+        yield program._replace(split=False, threads=1)
     if program.raw:
         yield program._replace(raw=frozenset())
     if program.constants:
@@ -416,10 +321,15 @@ def _smaller(program: Program) -> Any:
 def _eager_values(program: Program) -> dict[int, Any]:
     numbers = [s.number for s in program.steps if s.op != "assign"]
     whole = program._replace(outputs=tuple(numbers), gradient="")
+    args = [ct.asarray(x) for x in program.arrays()]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        run = function_of(whole, _variables(program))
-        found = run(*program.tensors())
+        run = function_of(whole, variables_of(program))
+        ct.manual_seed(7)
+        try:
+            found = run(*args)
+        except ct.Error:  # an index that is out of range
+            return {}
     return {n: x.numpy().copy() for n, x in zip(numbers, found, strict=True)}
 
 
@@ -439,15 +349,25 @@ def main() -> int:
     parser.add_argument("--graphs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the first program")
     parser.add_argument("--whole", action="store_true", help="do not make failures smaller")
+    parser.add_argument("--log", help="run blocks in processes, and write (or continue) this file")
+    parser.add_argument("--marks", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    start, failed = time.perf_counter(), 0
+    if options.log:
+        return fuzz_log.run(options.log, options.seed, options.graphs)
+    start, failed, shapes = time.perf_counter(), 0, 0
     for seed in range(options.seed, options.seed + options.graphs):
+        if options.marks is not None:
+            os.pwrite(options.marks, b"%20d" % seed, 0)
+        shapes += generate(seed).other is not None
         text = report(seed, not options.whole)
         if text:
             failed += 1
             print(text, flush=True)
     spent = time.perf_counter() - start
-    print(f"{options.graphs} graphs, {failed} failed, {options.graphs / spent:.1f} a second")
+    print(
+        f"{options.graphs} graphs, {shapes} with other shapes too, {failed} failed, "
+        f"{options.graphs / spent:.1f} a second"
+    )
     return failed > 0
 
 

@@ -1,8 +1,8 @@
 """Random programs over the library's ops: the steps that a program of `fuzz.py` is made of.
 
 A maker takes a `Pool` of the values so far and returns ``(op, inputs, attributes)``; what an op
-does is a function of tensors in `APPLY`. A maker may propose a step that does not fit: the op
-then raises an error of the library, and the step is dropped.
+does is a function of tensors in `fuzz_ops.APPLY`. A maker may propose a step that does not fit:
+the op then raises an error of the library, and the step is dropped.
 """
 
 from __future__ import annotations
@@ -10,15 +10,28 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from fuzz_ops import BEFORE, PAIRS, SMOOTH
 
 import cotangent as ct
-from cotangent import nn, ops
+from cotangent.dtypes import as_dtype, is_float
 
 # Sizes around the widths of vectors and tiles, and above 32, where kernels take them as numbers.
 SIZES = (1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 20, 31, 32, 33, 40, 63, 65)
 MOST_ELEMENTS = 3000
 LARGE = (130, 257, 300)
-INTEGERS = ("int32", "int64")
+INTEGERS = ("int32", "int64", "int32", "int64", "int8", "uint8", "int16", "uint32")
+# Long functions, and rounding to two bytes after every op, take LLVM a long time: they are drawn
+# less often than others.
+FLOATS = ("float32",) * 24 + ("float64",) * 6 + ("float16", "bfloat16")
+LONG = frozenset((
+    "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "pow", "logaddexp", "expm1", "log1p",
+    "log2", "log10", "erf", "gelu", "remainder", "floor_divide", "root",
+))  # fmt: skip
+
+
+def kind(dtype: Any) -> str:
+    """ "f", "i" or "b": floats, integers, bools."""
+    return "f" if is_float(dtype) else "b" if dtype.kind == "b" else "i"
 
 
 class Pool:
@@ -28,7 +41,8 @@ class Pool:
         self.rng = rng
         self.values: dict[int, ct.Tensor] = {}
         self.leaves: dict[int, Any] = {}
-        self.float = "float64" if rng.random() < 0.3 else "float32"
+        self.float = str(self.choice(FLOATS))
+        self.indices: dict[int, int] = {}  # arguments that are indices: below what
         self.wild = rng.random() < 0.08  # infinities, NaN and zeros are welcome
         self._count = 0
 
@@ -47,7 +61,7 @@ class Pool:
     def shape(self, rank: int | None = None) -> tuple[int, ...]:
         """A random shape; sometimes without axes or elements."""
         rank = self.choice((0, 1, 1, 2, 2, 2, 3, 3, 4)) if rank is None else rank
-        if rank and self.chance(0.02):
+        if rank and self.chance(0.03):
             return tuple(self.choice((0, 1, 3)) for _ in range(rank))
         while True:
             shape = tuple(self.choice(SIZES) for _ in range(rank))
@@ -62,9 +76,9 @@ class Pool:
         if dtype == "bool":
             array = self.rng.random(shape) < 0.5
         elif dtype in INTEGERS:
-            array = self.rng.integers(-9, 10, shape).astype(dtype)
+            array = self.rng.integers(0 if dtype[0] == "u" else -9, 10, shape).astype(dtype)
         else:
-            array = self.rng.uniform(-2, 2, shape).astype(dtype)
+            array = np.asarray(self.rng.uniform(-2, 2, shape)).astype(as_dtype(dtype))
             if self.wild and array.size:
                 array.flat[self.rng.integers(array.size)] = self.choice((0.0, -0.0, np.inf, np.nan))
         self.leaves[number] = np.asarray(array)
@@ -73,7 +87,7 @@ class Pool:
 
     def pick(self, kinds: str = "f", rank: int = 0) -> int:
         """A value of a kind ("f", "i", "b") and at least that rank; recent ones more often."""
-        fit = [n for n, x in self.values.items() if x.dtype.kind in kinds and len(x.shape) >= rank]
+        fit = [n for n, x in self.values.items() if kind(x.dtype) in kinds and len(x.shape) >= rank]
         if not fit or self.chance(0.12):
             dtype = {"f": self.float, "i": self.choice(INTEGERS), "b": "bool"}[kinds[0]]
             shape = self.shape(None if not rank else max(rank, self.choice((1, 2, 3))))
@@ -97,6 +111,20 @@ class Pool:
             shape = (int(self.rng.integers(1, 4)), *x.shape)
         return self.new(shape, str(x.dtype))
 
+    def index(self, shape: tuple[int, ...], count: int, least: int) -> int:
+        """The number of a new argument of indices, from `least` to before `count`."""
+        number = self.new(shape, self.choice(("int64", "int64", "int32")))
+        found = self.rng.integers(least, count, shape)
+        self.leaves[number] = np.asarray(found, self.leaves[number].dtype)
+        self.values[number] = ct.asarray(self.leaves[number])
+        self.indices[number] = count
+        return number
+
+    def common(self, names: Any) -> Any:
+        """One of `names`, seldom one of `LONG`."""
+        long = self.chance(0.12)
+        return str(self.choice(name for name in names if (name in LONG) == long))
+
     def axes(self, rank: int) -> tuple[int, ...]:
         """Some axes of a tensor, perhaps none, in order."""
         return tuple(i for i in range(rank) if self.chance(0.5))
@@ -114,46 +142,20 @@ def _broadcasts(a: Any, b: Any) -> bool:
 
 # -- elementwise ------------------------------------------------------------------------------
 
-SMOOTH = {
-    "exp": lambda x: ct.exp(x), "log": lambda x: ct.log(x), "sqrt": lambda x: ct.sqrt(x),
-    "tanh": ct.tanh, "sigmoid": ct.sigmoid, "reciprocal": ct.reciprocal, "negative": ct.negative,
-    "relu": ct.relu, "abs": ct.abs, "sign": ct.sign, "square": ct.square, "sin": ct.sin,
-    "cos": ct.cos, "atan": ct.atan, "expm1": ct.expm1, "log1p": ct.log1p, "log2": ct.log2,
-    "erf": ct.erf, "floor": ct.floor, "round": ct.round, "softplus": ct.softplus,
-    "gelu": nn.gelu, "silu": nn.silu, "trunc": ct.trunc, "ceil": ct.ceil,
-    "asin": ct.asin, "acos": ct.acos, "tan": ct.tan, "log10": ct.log10,
-    "clip": lambda x: ct.clip(x, -0.7, 0.9), "affine": lambda x: 1.5 * x - 0.25,
-    "positive": lambda x: ct.abs(x) + 0.5, "small": lambda x: ct.tanh(x) * 0.875,
-    "cube": lambda x: x**3, "root": lambda x: x**0.5, "shifted": lambda x: (x + 1) - x / 3,
-    "masked": lambda x: ct.where(x > 0.1, x, ct.zeros_like(x)),
-    "guarded log": lambda x: ct.where(x > 0.1, ct.log(ct.abs(x) + 0.1), 0.5 * x),
-}  # fmt: skip
-# What makes the inputs of an op fit its domain.
-BEFORE = {
-    "exp": "small", "expm1": "small", "log": "positive", "sqrt": "positive", "log2": "positive",
-    "log10": "positive", "reciprocal": "positive", "log1p": "positive", "asin": "small",
-    "acos": "small", "tan": "small", "root": "positive", "cube": "small", "square": "small",
-}  # fmt: skip
-PAIRS = {
-    "add": ct.add, "subtract": ct.subtract, "multiply": ct.multiply, "divide": ct.divide,
-    "maximum": ct.maximum, "minimum": ct.minimum, "atan2": ct.atan2, "logaddexp": ct.logaddexp,
-    "remainder": ct.remainder, "mul_no_nan": ct.mul_no_nan, "pow": ct.pow,
-    "floor_divide": ct.floor_divide,
-}  # fmt: skip
 INTEGER_PAIRS = ("add", "subtract", "multiply", "maximum", "minimum", "remainder", "floor_divide",
                  "bitwise_and", "bitwise_or", "bitwise_xor")  # fmt: skip
 COMPARE = ("less", "less_equal", "equal", "not_equal", "greater", "greater_equal")
 
 
 def unary(pool: Pool) -> Any:
-    op = pool.choice(SMOOTH)
+    op = pool.common(SMOOTH)
     x = pool.pick()
     before = "" if pool.wild else BEFORE.get(op, "")
     return "unary", (x,), {"op": op, "before": before}
 
 
 def binary(pool: Pool) -> Any:
-    op = pool.choice(PAIRS)
+    op = pool.common(PAIRS)
     x = pool.pick()
     y = pool.partner(x)
     if pool.chance(0.5):
@@ -186,7 +188,9 @@ def where(pool: Pool) -> Any:
 
 def cast(pool: Pool) -> Any:
     x = pool.pick(pool.choice("fib"))
-    dtype = pool.choice(("float32", "float64", "int32", "int64", "bool", pool.float))
+    narrow = ("float16", "bfloat16", "int8", "uint8", "uint16")
+    usual = ("float32", "float64", "int32", "int64", "bool", pool.float, pool.float)
+    dtype = pool.choice(narrow if pool.chance(0.15) else usual)
     return "astype", (x,), {"dtype": dtype}
 
 
@@ -274,18 +278,22 @@ def gather(pool: Pool) -> Any:
     count = shape[axis]
     if not count:
         return None
-    index = pool.new(pool.choice(((), (1,), (3,), (17,), (2, 3), (0,), (40,))), "int64")
-    _set(pool, index, pool.rng.integers(-count, count, pool.values[index].shape))
-    return "take", (x, index), {"axis": axis}
+    if pool.chance(0.25):
+        wanted = (*shape[: axis % len(shape)], pool.choice((1, 2, 7)))
+        wanted += shape[axis % len(shape) + 1 :]
+        return "take_along_axis", (x, pool.index(wanted, count, -count)), {"axis": axis}
+    wanted = pool.choice(((), (1,), (3,), (17,), (2, 3), (0,), (40,)))
+    return "take", (x, pool.index(wanted, count, -count)), {"axis": axis}
 
 
-def _set(pool: Pool, leaf: int, array: Any) -> None:
-    pool.leaves[leaf] = np.asarray(array, pool.leaves[leaf].dtype)
-    pool.values[leaf] = ct.asarray(pool.leaves[leaf])
+def one_hot(pool: Pool) -> Any:
+    count = pool.choice((1, 3, 8, 40))
+    return "one_hot", (pool.index(pool.shape(pool.choice((1, 2))), count, 0),), {"classes": count}
 
 
-def update(pool: Pool) -> Any:
-    x = pool.pick(rank=1)
+def update(pool: Pool, x: int | None = None) -> Any:
+    """Set or add rows, by a slice or by indices; of `x` if it is given."""
+    x = pool.pick(rank=1) if x is None else x
     shape, dtype = pool.values[x].shape, str(pool.values[x].dtype)
     what = pool.choice(("set", "add"))
     if pool.chance(0.5) or not shape[0]:
@@ -293,8 +301,7 @@ def update(pool: Pool) -> Any:
         inside = np.empty(shape, bool)[key].shape
         return "at slice", (x, pool.new(inside, dtype)), {"key": key, "what": what}
     count = pool.choice((0, 1, 3, 9))
-    index = pool.new((count,), "int64")
-    _set(pool, index, pool.rng.integers(-shape[0], shape[0], count))
+    index = pool.index((count,), shape[0], -shape[0])
     values = pool.new((count, *shape[1:]) if pool.chance(0.7) else shape[1:], dtype)
     return "at rows", (x, values, index), {"what": what}
 
@@ -304,7 +311,7 @@ def update(pool: Pool) -> Any:
 
 def reduce(pool: Pool) -> Any:
     x = pool.pick(pool.choice("ffffi"))
-    name = pool.choice(("sum", "sum", "mean", "max", "min"))
+    name = pool.choice(("sum", "sum", "mean", "max", "min", "sum", "mean", "max", "prod"))
     axis = pool.axes(len(pool.values[x].shape)) if pool.chance(0.8) else None
     return name, (x,), {"axis": axis, "keepdims": pool.chance(0.5)}
 
@@ -316,13 +323,90 @@ def along(pool: Pool) -> Any:
     return name, (x,), {"axis": pool.axis(pool.values[x])}
 
 
+def ordered(pool: Pool) -> Any:
+    """Orders, and what is less often used along an axis."""
+    x = pool.pick(pool.choice("fffi"), rank=1)
+    shape = pool.values[x].shape
+    axis = pool.axis(pool.values[x])
+    name = pool.choice(("topk", "topk", "sort", "argsort", "cumulative_sum", "cumulative_prod",
+                        "median", "searchsorted", "diff", "repeat"))  # fmt: skip
+    if name == "topk":
+        k = int(pool.rng.integers(0, shape[axis] + 1))
+        attrs = {"k": k, "part": pool.choice((0, 0, 1)), "axis": axis}
+        return name, (x,), {**attrs, "largest": pool.chance(0.6)}
+    if name == "searchsorted":
+        return name, (pool.new((pool.choice((1, 5, 40)),), str(pool.values[x].dtype)), x), {}
+    more = {"repeats": pool.choice((0, 1, 2, 3))} if name == "repeat" else {}
+    return name, (x,), {**more, "axis": axis}
+
+
+def layer(pool: Pool) -> Any:
+    """Compositions that networks are made of."""
+    x = pool.pick(rank=2)
+    shape, dtype = pool.values[x].shape, str(pool.values[x].dtype)
+    name = pool.choice(("layer_norm", "rms_norm", "dropout", "noise", "cross entropy",
+                        "cross entropy", "einsum", "solve", "diagonal", "swapaxes"))  # fmt: skip
+    if name == "dropout":
+        return name, (x,), {"p": pool.choice((0.1, 0.5))}
+    if name == "cross entropy":
+        x = x if len(shape) == 2 and shape[1] else pool.new((pool.choice(SIZES), 7), dtype)
+        rows, classes = pool.values[x].shape
+        index = pool.index((rows,), classes, 0)
+        return name, (x, index), {"reduction": pool.choice(("mean", "sum", "none"))}
+    if name == "einsum":
+        return name, (x, pool.new((*shape[:-2], pool.choice(SIZES), shape[-1]), dtype)), {}
+    if name == "solve":
+        n = pool.choice((1, 3, 8, 17))
+        sides = pool.new((n, n), dtype), pool.new((n, pool.choice((1, 4, 19))), dtype)
+        return name, sides, {"upper": pool.chance(0.5), "transpose": pool.chance(0.5)}
+    return name, (x,), {"first": -1, "second": 0} if name == "swapaxes" else {}
+
+
+def transformed(pool: Pool) -> Any:
+    """A transformation of a chain of one to three ops."""
+    x = pool.pick(rank=1)
+    tensor = pool.values[x]
+    name = pool.choice(("vmap", "vmap", "checkpoint", "checkpoint", "jvp", "slope", "jit",
+                        "vmapped product"))  # fmt: skip
+    if name == "vmapped product":
+        columns = pool.choice(SIZES)
+        return name, (x, pool.new((tensor.shape[-1], columns), str(tensor.dtype))), {}
+    chain = tuple(_link(pool) for _ in range(pool.choice((1, 2, 3))))
+    if name == "vmap":
+        return name, (x,), {"chain": chain, "axis": pool.axis(tensor)}
+    if name == "jvp":
+        return name, (x, pool.new(tensor.shape, str(tensor.dtype))), {"chain": chain}
+    return name, (x,), {"chain": chain}
+
+
+def _link(pool: Pool) -> tuple[str, dict[str, Any]]:
+    """An op of a chain."""
+    if pool.chance(0.6):
+        op = pool.common(SMOOTH)
+        return "unary", {"op": op, "before": BEFORE.get(op, "")}
+    name = pool.choice(("sum", "mean", "max", "softmax", "normalized", "cumulative_sum", "sort",
+                        "unit", "flip", "log_softmax"))  # fmt: skip
+    keep = {"keepdims": pool.chance(0.8)} if name in ("sum", "mean", "max") else {}
+    return name, {"axis": -1, **keep}
+
+
+def deep(pool: Pool) -> Any:
+    """A product beyond the sizes of other values, which may be packed."""
+    m, k, n = (pool.choice(sizes) for sizes in
+               ((1, 7, 14, 29, 60, 130), (33, 64, 128, 300), (9, 16, 33, 64, 200)))  # fmt: skip
+    dtype = pool.float
+    if pool.chance(0.3):
+        return "matmul transposed", (pool.new((m, k), dtype), pool.new((n, k), dtype)), {}
+    return "matmul", (pool.new((m, k), dtype), pool.new((k, n), dtype)), {}
+
+
 def product(pool: Pool) -> Any:
     x = pool.pick(rank=1)
     shape, dtype = pool.values[x].shape, str(pool.values[x].dtype)
     columns = pool.choice(SIZES)
     right: tuple[int, ...] = (shape[-1], columns)
-    if len(shape) == 3 and pool.chance(0.5):
-        right = (pool.choice((1, shape[0])), *right)
+    if len(shape) > 2 and pool.chance(0.5):
+        right = (pool.choice((1, shape[-3])), *right)
     if pool.chance(0.1):
         right = (shape[-1],)
     same = [n for n, v in pool.values.items()
@@ -335,51 +419,9 @@ def product(pool: Pool) -> Any:
     return "matmul", (x, y), {}
 
 
-def _normalized(x: Any, axis: int) -> Any:
-    centered = x - ct.mean(x, axis=axis, keepdims=True)
-    return centered / ct.sqrt(ct.mean(centered * centered, axis=axis, keepdims=True) + 0.01)
-
-
-def _unary(x: Any, op: str, before: str) -> Any:
-    return SMOOTH[op](SMOOTH[before](x) if before else x)
-
-
-def _binary(x: Any, y: Any, op: str, domain: str) -> Any:
-    positive = SMOOTH["positive"]
-    if domain == "both":
-        return PAIRS[op](positive(x), ct.tanh(y))
-    return PAIRS[op](x, positive(y) if domain else y)
-
-
-def _at(x: Any, key: Any, values: Any, what: str) -> Any:
-    return getattr(x.at[key], what)(values)
-
-
-APPLY = {
-    "unary": _unary,
-    "binary": _binary,
-    "function": lambda *xs, name: getattr(ct, name)(*xs),
-    "astype": ct.astype,
-    "reshape": ct.reshape, "permute_dims": ct.permute_dims, "broadcast_to": ct.broadcast_to,
-    "flip": ct.flip, "roll": ct.roll, "getitem": lambda x, key: x[key],
-    "concat": lambda *xs, axis: ct.concat(xs, axis=axis),
-    "stack": lambda *xs, axis: ct.stack(xs, axis=axis),
-    "pad": ct.pad, "tril": ct.tril, "triu": ct.triu, "take": ct.take,
-    "at slice": lambda x, values, key, what: _at(x, key, values, what),
-    "at rows": lambda x, values, index, what: _at(x, index, values, what),
-    "sum": ct.sum, "mean": ct.mean, "max": ct.max, "min": ct.min,
-    "softmax": ct.softmax, "log_softmax": ct.log_softmax, "logsumexp": ct.logsumexp,
-    "cumulative_sum": ct.cumulative_sum, "sort": ct.sort, "argmax": ct.argmax,
-    "argsort": ct.argsort, "normalized": _normalized,
-    "std": lambda x, axis: ct.sqrt(ct.variance(x, axis=axis) + 0.01),
-    "unit": lambda x, axis: x / (ct.norm(x, axis=axis, keepdims=True) + 0.5),
-    "matmul": ct.matmul, "matmul transposed": lambda x, y: ct.matmul(x, y.mT),
-    "squash": lambda x: ct.tanh(x * 0.25),
-    "scatter": lambda x, index, rows: ops.scatter_add(x, index, rows=rows),
-}  # fmt: skip
-
 # Makers, and how often each is asked.
 MAKERS = {
     unary: 8, binary: 8, reduce: 5, move: 6, along: 3, product: 3, gather: 2, update: 2, join: 2,
     pad: 1, triangle: 0.5, integers: 1.5, compare: 1, logic: 0.5, where: 1.5, cast: 1,
+    ordered: 2, layer: 2, transformed: 2.5, deep: 0.15, one_hot: 0.2,
 }  # fmt: skip

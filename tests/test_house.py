@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / "src" / "cotangent"
 PACKAGE = "cotangent"
 
 FLOORS = [
-    "errors config checks dtypes shapes tree spelling callers _version",
+    "errors config checks dtypes shapes tree spelling callers console _version",
     "ops backends runtime",
     "functional tensors tape gradients transforms variables creation random "
     "activations quantiles operators entries arrays rearrange indexing methods statistics "
@@ -25,7 +25,7 @@ FLOORS = [
     "compiler testing",
     "nn optim data io distributed",
     "train",
-    "viz cli sklearn console demo",
+    "viz cli sklearn demo",
     "__init__ __main__",
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}

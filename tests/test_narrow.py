@@ -284,6 +284,13 @@ def test_training(dtype, make):
     assert {v.dtype.name for k, v in state.items() if not k.endswith("step")} == {"float32"}
 
 
+@pytest.mark.parametrize("dtype", NARROW)
+def test_rms_norm_has_the_eps_of_the_dtype(dtype):
+    got = nn.rms_norm(ct.zeros(4, dtype=dtype) + 2.0**-6).numpy().astype("float32")
+    eps = {"float16": 2.0**-10, "bfloat16": 2.0**-7}[dtype]
+    _close(got, 2.0**-6 / np.sqrt(2.0**-12 + eps), dtype, steps=2)
+
+
 def test_explain_shows_the_dtype():
     f = ct.jit(lambda x: x * 2)
     f(ct.ones(3, dtype="bfloat16"))

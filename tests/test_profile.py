@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,32 @@ def test_it_prints_as_a_table(capsys):
     Console(plain=True).table(*profile.table())
     shown = capsys.readouterr().out
     assert all(name in shown for name in HEAD)
+
+
+def test_it_shows_itself_by_rich_on_a_terminal_and_else_as_text(capsys, monkeypatch):
+    _, _, step = _training()
+    profile = step.profile(X, Y, seconds=0)
+    profile.show()
+    assert capsys.readouterr().out == f"{profile}\n"
+    pytest.importorskip("rich")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    profile.show()
+    shown = capsys.readouterr().out
+    assert "\u2500" * 5 in shown and all(name in shown for name in HEAD)
+    assert shown.count("test_profile.py") == str(profile).count("test_profile.py")
+
+
+def test_what_is_faster_than_memory_is_said_to_come_from_a_cache():
+    _, _, step = _training()
+    profile = step.profile(X, Y, seconds=0)
+    slow = profile._replace(peaks=profile.peaks._replace(bytes=1.0))
+    fast = profile._replace(peaks=profile.peaks._replace(bytes=1e15))
+    place = HEAD.index("% memory")
+    assert {row[place] for row in slow.table()[1]} == {"cache"}
+    assert {row[place] for row in fast.table()[1]} == {"0"}
+    assert not any(row[-2].endswith(": ") for row in fast.table()[1])
 
 
 def test_a_function_that_was_never_called_and_writes_nothing():

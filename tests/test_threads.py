@@ -570,6 +570,88 @@ def test_python_threads_call_at_once(callers):
     assert wrong == []
 
 
+@pytest.mark.parametrize("bad", [None, 59_990])
+def test_a_loop_goes_on_where_it_was_after_other_calls(bad):
+    """Another thread calls the same program, and others, and changes a variable meanwhile."""
+    total, calls = ct.var("total", np.zeros(3)), ct.var("calls", 0, requires_grad=False)
+    scale = ct.var("scale", 1.0)
+
+    @ct.jit
+    def step(x, i):
+        total.assign(total + x)
+        calls.assign(calls + 1)
+        return x * 2, ct.take(x * 3, i), scale * 1.0
+
+    f, x = ct.jit(lambda x: (x @ x.T).sum()), _random(301, 203)
+    expected = f(x).item()
+    xs = np.arange(180_000, dtype=np.float32).reshape(-1, 3) % 97
+    index = np.arange(60_000) % 3
+    if bad:
+        index[bad] = 3
+    step(np.zeros(3, np.float32), 0)
+    found: list[object] = []
+
+    def run():
+        try:
+            found.append(step.loop(xs, index))
+        except ct.BoundsError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    others = 0
+    while thread.is_alive():
+        others += 1
+        assert step(np.zeros(3, np.float32), 1)[1].item() == 0
+        assert f(x).item() == expected
+        scale.assign(scale + 1.0)
+    thread.join()
+    if bad:
+        assert "iteration 59990 of loop" in str(found[0])
+        return
+    double, picked, scales = (t.numpy() for t in found[0])
+    np.testing.assert_array_equal(double, xs * 2)
+    np.testing.assert_array_equal(picked, 3 * xs[np.arange(60_000), index])
+    assert (np.diff(scales) >= 0).all() and scales[-1] <= scale.item()
+    assert calls.item() == 60_001 + others
+
+
+IN_A_LOOP = """
+import os, threading
+import numpy as np
+import cotangent as ct
+ct.set_num_threads(2)
+w = ct.var("w", np.zeros(300_000))
+n = ct.var("n", 0, requires_grad=False)
+
+@ct.jit
+def step(x):
+    w.assign(w + x)
+    n.assign(n + 1)
+
+step(1.0)
+endless = lambda: step.loop(np.ones(10**7, np.float32))
+threading.Thread(target=endless, daemon=True).start()
+while n.item() < 3:
+    pass
+good = 0
+for _ in range(10):
+    pid = os.fork()
+    if not pid:
+        step(1.0)
+        before = n.item()
+        step.loop(np.ones(3, np.float32))
+        os._exit(0 if n.item() == before + 3 and (w.numpy() == before + 3).all() else 1)
+    good += os.waitpid(pid, 0)[1] == 0
+print(good, ct.jit(lambda x: x * 2)(21.0).item(), flush=True)
+os._exit(0)
+"""
+
+
+def test_a_fork_and_other_calls_do_not_wait_for_the_end_of_a_loop():
+    assert _python(IN_A_LOOP, PYTHONWARNINGS="ignore") == ["10", "42.0"]
+
+
 def test_ctrl_c_ends_a_loop_on_several_threads():
     w, n = ct.var("w", np.zeros(300_000)), ct.var("n", 0, requires_grad=False)
 

@@ -237,6 +237,23 @@ def test_ties_are_not_compared():
     assert judged.bound is None
 
 
+def test_numbers_that_rounding_could_make_equal_are_not_compared():
+    """A mean that cancels differs from its value by other rounding; the largest element does not
+    from itself."""
+    x = np.array([1.1, 2.3, -3.4, 0.7, -0.7 + 1e-7], np.float32)
+    mean = np.float32(x.astype("float64").mean())
+    near, far = mean + np.float32(3e-8), mean + np.float32(1e-3)
+
+    def bound(f, *args):
+        graph = ct.jit(f)._trace(*placeholders(args, {})).graph
+        return verify.judge(graph, verify.Inputs(args, []), graph.outputs)[0].bound
+
+    assert bound(lambda x, y: ct.not_equal(ct.mean(x), y), x, near) is None
+    assert bound(lambda x, y: ct.not_equal(ct.mean(x), y), x, far) is not None
+    assert bound(lambda x: (lambda y: ct.equal(y, ct.max(y)))(x * 3), x) is not None
+    assert bound(lambda x, y: ct.equal(x, y), x, x + np.float32(1e-7)) is not None
+
+
 @pytest.mark.parametrize("times", [-1, -3])
 def test_a_negative_count_is_an_error(times):
     with pytest.raises(ArgumentError, match=r"verify says how many calls"):

@@ -1,4 +1,4 @@
-"""What the command prints: live and coloured on a terminal, plain text everywhere else.
+"""What the command and profiles print: live and coloured on a terminal, else plain text.
 
 The only file that imports rich, and only when a terminal is there. Without rich, all is plain text.
 """

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ops
-from .backends import is_concrete
 from .dtypes import bool_, int64, is_float, is_integer
 from .errors import ArgumentError, ArgumentTypeError, BoundsError, DTypeError, ShapeError
 from .functional import as_index, astype, broadcast_to, permute_dims, reshape
@@ -344,14 +343,24 @@ def _add_rows(x: Any, values: Any, index: Any) -> Any:
 
 def _put_distinct(change: Any) -> Any:
     def change_rows(x: Any, values: Any, index: Any) -> Any:
-        if is_concrete(index.data) and len(np.unique(index.numpy())) < index.size:
-            raise ArgumentError(
-                "at: indices repeat, which only set and add take "
-                f"(indices of shape {index.shape}, tensor of {x.shape[0]} rows)"
-            )
+        why = (
+            "at: indices repeat, which only set and add take "
+            f"(indices of shape {index.shape}, tensor of {x.shape[0]} rows)"
+        )
+        if index.size > 1:
+            index = index + ops.check_zero(_repeats(index), why=why)
         return ops.put_rows(x, change(ops.take(x, index), values), index)
 
     return change_rows
+
+
+def _repeats(index: Any) -> Any:
+    """For each index, in ascending order, 1 if it is equal to the one before, else 0; in the shape
+    of `index`."""
+    flat = reshape(index, (-1,))
+    ordered = ops.take(flat, ops.argsort(flat))
+    before = ops.concat(ordered[:1] - 1, ordered[:-1], axis=0)
+    return reshape(astype(ops.equal(ordered, before), index.dtype), index.shape)
 
 
 # -- along an axis ----------------------------------------------------------------------------

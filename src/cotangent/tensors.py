@@ -432,6 +432,9 @@ def _allocated(what: str, data: Any, dtype: Any) -> Any:
     dtype unless another is given, and stays where it is outside of `ct.backend`."""
     if not isinstance(data, Tensor):
         return allocate(new_array(what, data, dtype))
+    if what != "var" and not is_concrete(data.data):  # of a trace, or of `vmap`: no values yet
+        same = data.detach()
+        return (same if dtype is None else ops.astype(same, dtype=as_dtype(dtype))).data
     source = data.numpy()
     array = copy_as(what, source, source.dtype if dtype is None else as_dtype(dtype))
     return allocate(array, home_of(data.data) if STATE.backend is None else None)

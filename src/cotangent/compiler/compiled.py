@@ -193,10 +193,10 @@ class Jitted:
 
         Returns:
             A `Profile`: rows with time, FLOPs and bytes of each kernel, their rates, and the
-            user's line and layer; `print` shows it as a table. Times are medians, measured
-            natively around each kernel. The limits are measured too, once: float32 multiply-adds
-            in registers, and reading memory that no cache holds, by as many threads. All
-            variables are afterwards what they were.
+            user's line and layer; ``show()`` and `print` show it as a table. Times are medians,
+            measured natively around each kernel. The limits are measured too, once: float32
+            multiply-adds in registers, and reading memory that no cache holds, by as many threads.
+            All variables are afterwards what they were.
 
         Raises:
             CompileError: where functions run op by op, for want of machine code.

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..console import Console
 from ..errors import CompileError
 from ..runtime.threads import get_num_threads
 from .codegen.build import TILES, native_isa
@@ -36,7 +37,7 @@ HEAD = (
     "% peak",
     "MB",
     "GB/s",
-    "% peak",
+    "% memory",
     "kernel",
     "where",
 )
@@ -79,7 +80,8 @@ class KernelTime(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """What ``step.profile(...)`` returns. ``print`` shows it as a table.
+    """What ``step.profile(...)`` returns. ``print`` shows it as a table; so does `show`, by rich
+    where standard output is a terminal.
 
     Attributes:
         name: of the function.
@@ -102,6 +104,8 @@ class Profile(NamedTuple):
 
     def _cells(self, row: KernelTime) -> list[str]:
         what = f"{row.kind} {list(row.domain)}: {_shortened(row.ops)}"
+        if not row.ops:
+            what = "copy of new values into variables"
         where = f"{row.source.rpartition('/')[2]} {row.layer}".strip()
         numbers = (
             row.seconds * 1e6, 100 * row.seconds / max(self.seconds, 1e-12), row.flops / 1e6,
@@ -111,16 +115,32 @@ class Profile(NamedTuple):
         )  # fmt: skip
         digits = (2, 1, 3, 1, 0, 3, 1, 0)
         texts = [f"{x:.{n}f}" for x, n in zip(numbers, digits, strict=True)]
+        if row.bytes_per_second > self.peaks.bytes:
+            texts[-1] = "cache"
         return [str(row.number), *texts, what, where]
+
+    def title(self) -> str:
+        """The whole time, and the limits, in a sentence."""
+        threads = f"{self.peaks.threads} thread{'s' * (self.peaks.threads > 1)}"
+        return (
+            f"{self.name}: {self.seconds * 1e6:.2f} us in {len(self.rows)} kernels (median of "
+            f"{self.runs} runs); peaks of {threads}: "
+            f"{self.peaks.flops / 1e9:.0f} GFLOP/s, {self.peaks.bytes / 1e9:.1f} GB/s from memory"
+        )
+
+    def show(self) -> None:
+        """Print the table: by rich on a terminal, if rich is installed, else as plain text."""
+        console = Console()
+        if console.rich is None:
+            print(self)
+            return
+        console.line(self.title(), style="bold")
+        console.table(*self.table())
 
     def __str__(self) -> str:
         head, rows = self.table()
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        text = [
-            f"{self.name}: {self.seconds * 1e6:.2f} us in {len(self.rows)} kernels (median of "
-            f"{self.runs} runs); peaks of {self.peaks.threads} threads: "
-            f"{self.peaks.flops / 1e9:.0f} GFLOP/s, {self.peaks.bytes / 1e9:.1f} GB/s from memory"
-        ]
+        text = [self.title()]
         for row in (head, *rows):
             parts = [
                 c.ljust(w) if i >= len(head) - 2 else c.rjust(w)

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,10 @@ _SMALL = 16384
 # A call wakes threads for so many nanoseconds of work that they can share, or more: five to ten
 # thousand go into waking them. In a loop they stay awake, and share whatever is split.
 _WORTH_WAKING = 200_000
-# A native loop comes back to Python about this often, for signals.
+# A native loop comes back to Python about this often, for signals and for other threads.
 _SECONDS_PER_TURN = 0.02
+# Between turns, another Python thread that waits for the lock has so long to wake up.
+_SECONDS_TO_WAKE = 1e-4
 
 _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
 # The same function for arguments that are ctypes objects: nothing is converted at a call.
@@ -56,10 +58,15 @@ class Failed(Exception):  # noqa: N818 (an outcome, not an error of the user)
 
 
 class _Arena:
-    """The memory for temporaries, shared by all programs, which run one at a time."""
+    """The memory for temporaries, shared by all programs, which run one at a time.
+
+    Attributes:
+        lock: held while a program runs; by a loop, for a turn at a time.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self._forking: set[int] = set()  # threads that wait for the lock in order to fork
         self._memory = np.empty(0, np.uint8)
         self.base = 0
 
@@ -70,14 +77,35 @@ class _Arena:
             self.base = -(-address_of(self._memory) // ALIGNMENT) * ALIGNMENT
             EPOCH.bump()
 
+    def pause(self) -> None:
+        """Between two turns of a loop, without the lock: others that wait for it can have it."""
+        while self._forking:
+            time.sleep(_SECONDS_TO_WAKE)
+        if threading.active_count() > 1:
+            time.sleep(_SECONDS_TO_WAKE)
+
+    def before_fork(self) -> None:
+        """Wait for the program that runs in another thread, of a loop for one turn: the child would
+        find it half done."""
+        me = threading.get_ident()
+        self._forking.add(me)
+        try:
+            self.lock.acquire()
+        finally:
+            self._forking.discard(me)
+
+    def after_fork_in_child(self) -> None:
+        """There are no other threads."""
+        self._forking.clear()
+        self.lock.release()
+
 
 ARENA = _Arena()
-# A fork waits for the program that runs in another thread: the child would find it half done.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=ARENA.lock.acquire,
+        before=ARENA.before_fork,
         after_in_parent=ARENA.lock.release,
-        after_in_child=ARENA.lock.release,
+        after_in_child=ARENA.after_fork_in_child,
     )
 
 
@@ -99,6 +127,14 @@ def _is_dense(array: Any, dtype: DType) -> bool:
         and array.flags.c_contiguous
         and array.flags.aligned
     )
+
+
+class _Slices(NamedTuple):
+    """What a loop goes through: arrays with one more axis in front; host scalars by number."""
+
+    inputs: Sequence[Array]
+    results: Sequence[Array]
+    hosts: dict[int, Array]
 
 
 class Program:
@@ -281,14 +317,32 @@ class Program:
         with ARENA.lock:
             if self.epoch != EPOCH.value:
                 self.refresh()
-            before = [(self._held[n], self._held[n].copy()) for n in self.written]
-            hosts = self._hosts_ahead(times)
-            self._point_at_slices(inputs, results, hosts)
-            self._share(1)
-            done = self._run_turns(times)
+            before = [self._held[n].copy() for n in self.written]
+            slices = _Slices(inputs, results, self._hosts_ahead(times))
+            self._point_at_slices(slices)
+        done, turn = 0, 1
+        # In turns of some milliseconds: Ctrl-C is seen in between, and other threads can run
+        # programs, change variables and fork.
+        while done < times:
+            turn = min(turn, times - done)
+            with ARENA.lock:
+                ran, spent = self._run_turn(slices, done, turn)
+                done += ran
+                if ran < turn:
+                    raise self._failed_in_loop(done, before)
+            turn = max(1, min(4 * turn, int(turn * _SECONDS_PER_TURN / max(spent, 1e-9))))
             if done < times:
-                raise _failed_in_loop(done, before)
+                ARENA.pause()
         return results
+
+    def _run_turn(self, slices: _Slices, done: int, turn: int) -> tuple[int, float]:
+        """How many of the next `turn` iterations ran, and the seconds."""
+        if self.epoch != EPOCH.value or not self._looping:
+            self.refresh()
+            self._point_at_slices(slices, done)
+        start = time.perf_counter()
+        ran: int = self._run(self._header_address, turn)
+        return ran, time.perf_counter() - start
 
     def _hosts_ahead(self, times: int) -> dict[int, Array]:
         """The values of the varying host scalars in each iteration of a loop."""
@@ -300,44 +354,35 @@ class Program:
             ahead[i] = row
         return ahead
 
-    def _point_at_slices(
-        self, inputs: Sequence[Array], results: Sequence[Array], hosts: dict[int, Array]
-    ) -> None:
-        """Let the driver step through `inputs`, `results` and `hosts`, a slice an iteration."""
+    def _point_at_slices(self, slices: _Slices, first: int = 0) -> None:
+        """Let the driver step through `slices`, one an iteration, from the `first` on; and threads
+        share the work."""
         moves = []
         base = address_of(self._table)
-        rows = {"argument": enumerate(inputs), "output": enumerate(results), "host": hosts.items()}
+        rows = {
+            "argument": enumerate(slices.inputs),
+            "output": enumerate(slices.results),
+            "host": slices.hosts.items(),
+        }
         for kind, arrays in rows.items():
             for i, array in arrays:
                 step = array.nbytes // max(array.shape[0], 1)
-                self._set(kind, i, address_of(array))
+                self._set(kind, i, address_of(array) + first * step)
                 slots = self._places.get((kind, i), [])
                 moves += [(base + 8 * at, step) for at in slots]
         self._moves = np.array(moves or [(0, 0)], np.int64)
         self._header[4:6] = address_of(self._moves), len(moves)
         self._looping = True
+        self._share(1)
 
-    def _run_turns(self, times: int) -> int:
-        """Run in turns of some milliseconds, so that Ctrl-C is seen in between."""
-        done, turn = 0, 1
-        while done < times:
-            turn = min(turn, times - done)
-            start = time.perf_counter()
-            ran = self._run(self._header_address, turn)
-            done += ran
-            if ran < turn:
-                break
-            spent = time.perf_counter() - start
-            turn = max(1, min(4 * turn, int(turn * _SECONDS_PER_TURN / max(spent, 1e-9))))
-        return done
-
-
-def _failed_in_loop(done: int, before: Sequence[tuple[Array, Array]]) -> Failed:
-    """The failure, with the values at its iteration kept for the diagnosis, and the loop undone."""
-    failure = Failed(done, [array.copy() for array, _ in before])
-    for array, old in before:
-        array[...] = old
-    return failure
+    def _failed_in_loop(self, done: int, before: Sequence[Array]) -> Failed:
+        """The failure, with the values at its iteration kept for the diagnosis, and the loop
+        undone."""
+        arrays = [self._held[n] for n in self.written]
+        failure = Failed(done, [array.copy() for array in arrays])
+        for array, old in zip(arrays, before, strict=True):
+            array[...] = old
+        return failure
 
 
 def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:

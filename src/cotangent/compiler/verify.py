@@ -84,16 +84,20 @@ def judge(graph: Graph, inputs: Inputs, nodes: Sequence[Node]) -> list[Judged]:
     wanted = [base[id(node)] for node in nodes]
     spreads: list[float | None] = [0.0] * len(nodes)
     for run in range(_RUNS):
-        moved = values_of(graph, inputs, np.random.default_rng(run))
+        moved = values_of(graph, inputs, np.random.default_rng(run), base)
         for i, node in enumerate(nodes):
             spreads[i] = _further(spreads[i], wanted[i], moved[id(node)])
-    return [Judged(x, _bound(x, spread)) for x, spread in zip(wanted, spreads, strict=True)]
+    return [Judged(x, bound_for(x, spread)) for x, spread in zip(wanted, spreads, strict=True)]
 
 
 def values_of(
-    graph: Graph, inputs: Inputs, rng: np.random.Generator | None = None
+    graph: Graph,
+    inputs: Inputs,
+    rng: np.random.Generator | None = None,
+    base: dict[int, Any] | None = None,
 ) -> dict[int, Any]:
-    """id(node) -> value, of all nodes; with inexact results moved at random, if `rng` is given."""
+    """id(node) -> value, of all nodes; with inexact results moved at random, if `rng` is given, and
+    `base`, the values without that."""
     leaves = {g.ARGUMENT: inputs.arguments, g.VARIABLE: inputs.variables, g.HOST: inputs.hosts}
     values: dict[int, Any] = {}
     for node in graph.nodes:
@@ -106,8 +110,21 @@ def values_of(
             out = g.evaluate(node, operands)
             if rng is not None and _is_inexact(node):
                 out = _moved(node, operands, out, rng)
+            elif base is not None and node.op in ("equal", "not_equal"):
+                out = out ^ _near(operands, [base[id(x)] for x in node.inputs])
             values[id(node)] = out
     return values
+
+
+def _near(moved: Sequence[Any], base: Sequence[Any]) -> Any:
+    """Where two numbers are not equal, but rounding could have made them so: they are as near as
+    it moves them. No random move would hit that."""
+    if not is_float(base[0].dtype):
+        return np.zeros((), bool)
+    a, b = (np.asarray(x, np.float64) for x in base)
+    with np.errstate(all="ignore"):
+        far = sum(np.abs(np.asarray(x, np.float64) - y) for x, y in zip(moved, base, strict=True))
+        return (a != b) & (np.abs(a - b) <= 32 * far)
 
 
 def _is_inexact(node: Node) -> bool:
@@ -138,7 +155,8 @@ def _further(spread: float | None, x: Any, y: Any) -> float | None:
     return max(spread, far) if np.isfinite(far) else None
 
 
-def _bound(x: Any, spread: float | None) -> float | None:
+def bound_for(x: Any, spread: float | None) -> float | None:
+    """How far machine code may be from `x`, whose spread is known; at a spread of 0, the least."""
     if spread is None or not is_float(x.dtype):
         return spread
     wide = np.asarray(x, np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import functional, ops
 from ..checks import real, whole
-from ..dtypes import as_dtype, default_dtype
+from ..dtypes import as_dtype, default_dtype, finfo
 from ..errors import ArgumentError, ShapeError
 from ..shapes import Shape, as_shape
 from ..tensors import Tensor, Variable, lift, var
@@ -54,7 +54,7 @@ def rms_norm(x: Any, weight: Any = None, *, axes: int = 1, eps: float | None = N
     x = lift(x)
     ops.require_float("rms_norm", x)
     last = tuple(range(len(x.shape) - axes, len(x.shape)))
-    small = float(np.finfo(x.dtype).eps) if eps is None else eps
+    small = float(finfo(x.dtype).eps) if eps is None else eps
     y = _scaled(x, functional.mean(x * x, last, keepdims=True), small)
     return y if weight is None else y * weight
 

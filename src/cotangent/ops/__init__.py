@@ -1,7 +1,7 @@
 """The primitives, one record each. A name here is the record, and calling it applies the op."""
 
 from .contract import matmul, swap_last
-from .convert import astype, check_index, index_error, wrap_index
+from .convert import astype, check_index, check_zero, index_error, wrap_index
 from .elementwise import (
     absolute,
     add,
@@ -87,7 +87,7 @@ __all__ = [
     "Interpreter", "PerInput", "Primitive", "REGISTRY", "Sample", "absolute", "acos", "add",
     "argsort", "asin", "astype", "atan", "atan2", "backward", "bitwise_and", "bitwise_invert",
     "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to",
-    "ceil", "check_index", "cholesky", "concat", "cos", "cumulative_sum", "divide",
+    "ceil", "check_index", "check_zero", "cholesky", "concat", "cos", "cumulative_sum", "divide",
     "elementwise", "equal", "erf", "exp", "expm1", "find", "floor", "floor_divide",
     "index_error", "install", "less", "less_equal", "lift", "log", "log10", "log1p", "log2",
     "logaddexp", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import FLOATS, INTEGERS, DType, bool_, float64, is_float, is_integer
-from ..errors import BoundsError, DTypeError
+from ..errors import ArgumentError, BoundsError, DTypeError
 from .primitive import Aval, Primitive, Sample, register
 
 INF, NAN = np.inf, np.nan
@@ -143,5 +143,23 @@ check_index: Primitive = register(
         samples=lambda rng: [
             Sample((rng.integers(0, 5, (2, 3)),), {"size": 5, "what": "check_index"})
         ],
+    )
+)  # fmt: skip
+
+
+def _eval_check_zero(xp: Any, flags: Any, why: str) -> Any:
+    if xp.any(flags != 0):
+        raise ArgumentError(why)
+    return flags
+
+
+check_zero: Primitive = register(
+    Primitive(
+        "check_zero", "the flags themselves, which are integers; an error if one is not 0",
+        kind="elementwise",
+        infer=lambda flags, why: _infer_check_index(flags, 1, "check_zero"),
+        eval=_eval_check_zero,
+        lower=lambda e, flags, why: e.check_range(flags, 1),
+        samples=lambda rng: [Sample((np.zeros((2, 3), np.int64),), {"why": "check_zero"})],
     )
 )  # fmt: skip
