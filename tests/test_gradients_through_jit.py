@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -229,3 +232,27 @@ def test_a_variable_is_frozen_and_thawed_between_calls():
     assert not f(x).tracked
     w.requires_grad = True
     assert f(x).backward().wrt(w).item() == 10.0
+
+
+def test_freezing_a_variable_between_calls():
+    w = ct.var("w", [1.0, 2.0])
+    f = ct.jit(lambda x: (w * w * x).sum())
+    x = ct.tensor([1.0, 1.0])
+    for _ in range(2):
+        assert f(x).tracked
+        w.requires_grad = False
+        assert not f(x).tracked
+        w.requires_grad = True
+    _close(f(x).backward().wrt(w), [2.0, 4.0])
+
+
+def test_values_are_let_go_with_the_results_that_need_them():
+    w = ct.var("w", [1.0, 2.0])
+    f = ct.jit(lambda x: (w * w * x).sum())
+    y = f(ct.tensor([1.0, 1.0]))
+    read = weakref.ref(w.value)
+    _close(y.backward().wrt(w), [2.0, 4.0])
+    w.assign([3.0, 4.0])
+    del y
+    gc.collect()
+    assert read() is None

@@ -8,7 +8,7 @@ from typing import Any
 from .dtypes import DType
 from .shapes import Shape
 
-_NUMBERS = itertools.count(1)
+NUMBERS = itertools.count(1)  # entries are numbered in the order in which they are made
 
 
 class Entry:
@@ -43,7 +43,7 @@ class Entry:
         self.shape = shape
         self.dtype = dtype
         self.owner: Any = None
-        self.number = next(_NUMBERS)
+        self.number = next(NUMBERS)
 
 
 def leaf(shape: Shape, dtype: DType) -> Entry:
@@ -53,7 +53,7 @@ def leaf(shape: Shape, dtype: DType) -> Entry:
 
 def next_number() -> int:
     """A number that lies between those of all entries so far and all later ones."""
-    return next(_NUMBERS)
+    return next(NUMBERS)
 
 
 class Shaped:

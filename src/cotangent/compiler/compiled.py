@@ -27,7 +27,7 @@ from .arguments import (
     what_varies,
 )
 from .diagnose import diagnose
-from .entry import Entry, Recent, Traced
+from .entry import Entry, Recent, Traced, recent_call
 from .explain import explain_step
 from .guards import Guard, captured
 from .link import link
@@ -89,14 +89,15 @@ class Jitted:
         if state.trace is not None:
             return self._call_watched(args, kwargs) if is_on() else self._function(*args, **kwargs)
         grad, recent = state.grad, self._recent
-        inputs = None if recent is None or kwargs else recent.inputs(args, grad)
-        if inputs is None or recent is None:
-            entry, inputs = self._resolve(args, kwargs)
-        else:
-            entry = recent.entry
         try:
-            arrays = entry.program.call(inputs)
+            arrays = None if recent is None or kwargs else recent.call(args, grad)
+            if arrays is None or recent is None:
+                entry, inputs = self._resolve(args, kwargs)
+                arrays = entry.program.call(inputs)
+            else:
+                entry = recent.entry
         except Failed as failure:
+            inputs = self._signature(args, kwargs)[1]
             raise self._diagnose(failure, (args, kwargs), inputs) from None
         except TypeError:
             refuse_leaked(self.__name__, args, kwargs)
@@ -112,7 +113,7 @@ class Jitted:
         # Let the next call be compared with this one, if all arguments are arrays.
         self._recent = None
         if not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args):
-            self._recent = Recent(entry, STATE.grad, args)
+            self._recent = recent_call(entry, STATE.grad, args)
         return entry, inputs
 
     def _call_watched(self, args: Any, kwargs: Any) -> Any:

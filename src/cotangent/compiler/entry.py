@@ -93,26 +93,31 @@ class Recent:
         entry: what it ran.
     """
 
-    __slots__ = ("entry", "_grad", "_kinds")
+    __slots__ = ("entry", "_program", "_grad", "_kinds")
 
-    def __init__(self, entry: Entry, grad: bool, args: tuple[Any, ...]) -> None:
+    def __init__(self, entry: Entry, program: Program, grad: bool, args: tuple[Any, ...]) -> None:
         self.entry = entry
+        self._program = program
         self._grad = grad
-        self._kinds = tuple((type(x), x.dtype, x.shape) for x in args)
+        self._kinds = [
+            (type(x), x.dtype, x.shape, place)
+            for x, place in zip(args, program.inputs, strict=True)
+        ]
 
-    def inputs(self, args: tuple[Any, ...], grad: bool) -> list[Any] | None:
-        """The arrays of `args`, if a call with them, and recording on or off, is like this one."""
-        if len(args) != len(self._kinds) or grad is not self._grad:
-            return None
-        arrays = []
-        for x, (kind, dtype, shape) in zip(args, self._kinds):  # noqa: B905 (strict is slower)
-            if type(x) is not kind:
-                return None
-            data = x.data if kind is Tensor else x
-            if data.dtype is not dtype or data.shape != shape:
-                return None
-            arrays.append(data)
+    def call(self, args: tuple[Any, ...], grad: bool) -> list[Any] | None:
+        """The results of a call, if it is like this one, recording on or off; else None."""
         entry = self.entry
-        if entry.structure != EPOCH.structure:
+        if (
+            len(args) != len(self._kinds)
+            or grad is not self._grad
+            or entry.structure != EPOCH.structure
+            or (entry.loose and not entry.guard.loose_parts_hold())
+        ):
             return None
-        return None if entry.loose and not entry.guard.loose_parts_hold() else arrays
+        return self._program.call_like(args, self._kinds)
+
+
+def recent_call(entry: Entry, grad: bool, args: tuple[Any, ...]) -> Recent | None:
+    """A call of `entry` to be compared with, if it runs as machine code."""
+    program = entry.program
+    return Recent(entry, program, grad, args) if isinstance(program, Program) else None

@@ -16,7 +16,7 @@ from ..errors import CompileError
 from ..shapes import Shape, contiguous_strides
 from . import graph as g
 from .graph import Graph, Node
-from .groups import MOST_NODES, Group, can_absorb, can_reduce, has_short_rows, in_order
+from .groups import MOST_NODES, Group, can_absorb, can_reduce, has_short_rows, in_order, sum_by_rows
 from .uses import single_uses, varying_sizes
 from .views import View, move, over, same_elements, spread, squeeze, whole
 
@@ -372,6 +372,7 @@ class Fusion:
         self.outputs = [self._own(node, taken) for node in self.graph.outputs]
         for group in self.groups:
             group.stored = [node for node in group.nodes if id(node) in self.stored]
+            sum_by_rows(group)
         self.groups = [x for x in in_order(self.groups) if x.stored]
 
 

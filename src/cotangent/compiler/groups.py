@@ -15,6 +15,8 @@ MOST_NODES = 64
 _LONGEST_ROW = 4096
 # From so many rows on, columns of sums are kept in the cache beside the row.
 _MANY_ROWS = 64
+# Sums of columns go by rows if those are so wide, and the first-level cache holds a small part.
+_WIDE_ROW, _MANY_ELEMENTS = 512, 1 << 18
 
 
 class Group:
@@ -28,7 +30,8 @@ class Group:
         nodes: in order.
         rows: ids of those elementwise nodes that have one value for each row, which is all that is
             reduced into one result.
-        columns: ids of reductions over all other axes than `reduced`, added up row by row.
+        columns: ids of reductions over all other axes than `reduced`, added up row by row; where
+            there are no reductions but these, a row is what is not reduced.
         copies: views that are copied into memory of their own under a node (see `Fusion.copy`).
         stored: the nodes whose values other kernels, outputs or writes need.
         before: bit set of the groups that must run earlier.
@@ -105,6 +108,21 @@ def can_reduce(group: Group, reduced: tuple[bool, ...]) -> bool:
 def has_short_rows(group: Group) -> bool:
     """Whether what is reduced into one result stays in the first-level cache."""
     return math.prod(group.domain) <= _LONGEST_ROW * math.prod(group.kept)
+
+
+def sum_by_rows(group: Group) -> None:
+    """Let a group that reduces the leading axes of a large array go through it row by row, with the
+    sums of the columns beside. Down the columns, every step would be in another page."""
+    reduced = group.reduced
+    if reduced is None or reduced[-1] or group.rows or group.columns:
+        return
+    across = tuple([not r for r in reduced])
+    count = sum(reduced)
+    rows, width = math.prod(group.domain[:count]), math.prod(group.domain[count:])
+    leading = all(reduced[:count]) and rows >= _MANY_ROWS
+    if leading and _WIDE_ROW <= width <= _LONGEST_ROW and rows * width >= _MANY_ELEMENTS:
+        group.columns = {id(node) for node in group.nodes if node.kind == "reduce"}
+        group.reduced = across
 
 
 def can_absorb(group: Group, other: Group) -> bool:

@@ -21,7 +21,7 @@ from ..dtypes import DType, as_dtype
 from ..errors import Error
 from ..runtime.buffers import empty
 from ..runtime.pool import POOL
-from ..tensors import Variable
+from ..tensors import Tensor, Variable
 from .graph import Graph, Node
 from .layout import STATUS, WORD, Layout
 from .memory import ALIGNMENT
@@ -41,6 +41,7 @@ _RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
 _RUN_READY = ctypes.CFUNCTYPE(ctypes.c_int64)
 
 Array = np.ndarray[Any, Any]
+_COPY = np.ndarray.copy
 
 
 class Failed(Exception):  # noqa: N818 (an outcome, not an error of the user)
@@ -143,6 +144,8 @@ class Program:
     Attributes:
         variables: the captured variables, in the order of the graph.
         arguments, outputs: (shape, dtype) of each.
+        inputs: for each argument the array into which a call copies it; None if the program takes
+            or gives an array that is not copied.
         epoch: the epoch at which the addresses were right.
     """
 
@@ -169,11 +172,10 @@ class Program:
         self._looping = False
         self._bound = [_buffer(shape, dtype) for shape, dtype in self.arguments]
         self._results = [_buffer(shape, dtype) for shape, dtype in self.outputs]
-        # For programs without large arguments or results, which are called most often.
-        self._plain_bound = [b for b in self._bound if b is not None]
-        self._plain_results = [r for r in self._results if r is not None]
-        plain = len(self._plain_bound) + len(self._plain_results)
-        self._plain = plain == len(self._bound) + len(self._results)
+        # Programs without large arguments and results are called most often.
+        self._small_results = [r for r in self._results if r is not None]
+        self._is_small = all(x is not None for x in (*self._bound, *self._results))
+        self.inputs = self._bound if self._is_small else [None] * len(self._bound)
         self._lay_out(layout, functions)
 
     # -- the table ------------------------------------------------------------------------
@@ -267,24 +269,45 @@ class Program:
     def call(self, inputs: Sequence[Any]) -> list[Array]:
         """Run once. Raises `Failed` if an index was bad; then nothing has changed."""
         with ARENA.lock:
-            if self.epoch != EPOCH.value:
-                self.refresh()
-            if self._looping:
-                self._point_at_own()
-                self._share(_WORTH_WAKING)
-            if self._varying:
-                for i in self._varying:
-                    self._host_views[i][...] = self._host_functions[i].value()
-            if not self._plain:
-                return self._call_large(inputs)
-            for bound, array in zip(self._plain_bound, inputs):  # noqa: B905 (strict is slower)
-                bound[...] = array
+            if self.epoch != EPOCH.value or self._looping or self._varying:
+                self._prepare()
+            return self._run_on(inputs)
+
+    def call_like(self, args: Sequence[Any], kinds: Sequence[Any]) -> list[Array] | None:
+        """Run once on arrays and tensors, if they are of the types, dtypes and shapes in `kinds`,
+        where a place of `inputs` goes with each; else None. Raises as `call`."""
+        with ARENA.lock:
+            if self.epoch != EPOCH.value or self._looping or self._varying:
+                self._prepare()
+            arrays = []
+            for x, (kind, dtype, shape, place) in zip(args, kinds):  # noqa: B905 (strict is slower)
+                if type(x) is not kind:
+                    return None
+                data = x.data if kind is Tensor else x
+                if data.dtype is not dtype or data.shape != shape:
+                    return None
+                if place is None:
+                    arrays.append(data)
+                else:
+                    place[...] = data
+            if not self._is_small:
+                return self._run_on(arrays)
             if not self._run_ready(*self._once):
                 raise Failed(0)
-            return [result.copy() for result in self._plain_results]
+            return [*map(_COPY, self._small_results)]
 
-    def _call_large(self, inputs: Sequence[Any]) -> list[Array]:
-        """Run once, passing large arguments and results by address."""
+    def _prepare(self) -> None:
+        """See that a call finds all that it reads besides its arguments."""
+        if self.epoch != EPOCH.value:
+            self.refresh()
+        if self._looping:
+            self._point_at_own()
+            self._share(_WORTH_WAKING)
+        for i in self._varying:
+            self._host_views[i][...] = self._host_functions[i].value()
+
+    def _run_on(self, inputs: Sequence[Any]) -> list[Array]:
+        """Run once, copying small arguments and results, and passing large ones by address."""
         keep = []
         for i, array in enumerate(inputs):
             bound = self._bound[i]

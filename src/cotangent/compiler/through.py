@@ -17,17 +17,41 @@ import numpy as np
 
 from ..config import EPOCH, STATE
 from ..dtypes import is_float
-from ..entries import Entry
+from ..entries import NUMBERS, Entry
 from ..errors import GradientError
 from ..tensors import Tensor, Variable, tensor
 from ..transforms import jvp, vjp
 from ..tree import flatten, unflatten
 
-# The tensors that a call read, and their entries on the tape.
-_Read = tuple[list[Tensor], list[Entry | None]]
+_ENTRY = operator.attrgetter("entry")
 
 
-_HELD = operator.attrgetter("_held")
+# All that a call read, as tensors: its traced arguments, the variables, the variables' entries.
+_Read = tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Entry | None]]
+
+
+class Called(Entry):
+    """The entry of a result of a compiled call. Most calls are never differentiated, so all but its
+    number is put together when somebody looks at it."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, through: Through, place: int, read: _Read) -> None:
+        self._call: Any = (through, place, read)
+        self.number = next(NUMBERS)
+
+    def __getattr__(self, name: str) -> Any:
+        # Python asks this for attributes that have no value yet.
+        if name not in Entry.__slots__:
+            raise AttributeError(name)
+        through, place, (given, values, entries) = self._call
+        self._call, number = None, self.number
+        parents = [*map(_ENTRY, given), *entries]
+        shape, dtype = through.results[place]
+        super().__init__(Rules(through, place), {}, [*given, *values], parents, None, shape, dtype)
+        self.number = number
+        through.forget()
+        return getattr(self, name)
 
 
 class Rules:
@@ -76,6 +100,8 @@ class Through:
     Attributes:
         name: of the function.
         variables: captured variables that gradients can flow to; they are inputs here.
+        results: (shape, dtype) of each.
+        floats: which of them are floating-point.
         count: of the inputs: the traced arguments, and these variables.
     """
 
@@ -86,41 +112,55 @@ class Through:
         self._entry = entry
         self._leaves, self._structure = flatten((args, kwargs))
         self._tensors = [i for i, leaf in enumerate(self._leaves) if _is_traced(leaf)]
-        # Whether the arguments are tensors and arrays, side by side: for all calls alike.
+        # Whether the arguments are tensors, or tensors and arrays, side by side: for all calls
+        # alike.
         self._plain = not kwargs and all(type(x) in (Tensor, np.ndarray) for x in args)
+        self._only_tensors = self._plain and all(type(x) is Tensor for x in args)
         self._leaves = [None if i in self._tensors else x for i, x in enumerate(self._leaves)]
         self.variables = [v for v in entry.program.variables if v.parameter and is_float(v.dtype)]
         self.count = len(self._tensors) + len(self.variables)
         self._backward: dict[Any, Any] = {}
-        # The entries of the variables on the tape, and the structure for which they are right.
-        self._parents: tuple[int, list[Entry | None]] = (-1, [])
-        # The epoch at which all variables were read: until it changes, each holds that tensor.
-        self._read_at = -1
+        self.results = entry.program.outputs
+        self.floats = [is_float(dtype) for _, dtype in self.results]
+        # The epoch at which the variables were looked at, and until it changes their entries,
+        # whether one is tracked, and, once they were read, their values.
+        self._epoch = -1
+        self._entries: tuple[Entry | None, ...] = ()
+        self._tracked = False
+        self._values: tuple[Tensor, ...] | None = None
 
     def read(self, args: Any, kwargs: Any) -> _Read | None:
-        """The tensors that a call read, its arguments and then the variables, with their entries;
-        None if none of them is tracked. Arrays are copied: they may change before `backward`."""
-        structure, own = self._parents
-        if structure != EPOCH.structure:
-            structure, own = EPOCH.structure, [v.entry for v in self.variables]
-            self._parents = (structure, own)
-        if self._plain:
-            given = args
-            parents = [x.entry if type(x) is Tensor else None for x in args]
-        else:
-            leaves = flatten((args, kwargs))[0]
-            given = [leaves[i] for i in self._tensors]
-            parents = [x.entry if isinstance(x, Tensor) else None for x in given]
-        parents += own
-        if not any(parents):
+        """What a call read, if any of it is tracked. Arrays are copied: they may change before
+        `backward`."""
+        if self._epoch != EPOCH.value:
+            self.forget()
+        given = args
+        if not self._only_tensors:
+            given = self._traced(args, kwargs)
+            tracked = any(isinstance(x, Tensor) and x.entry is not None for x in given)
+            if not (self._tracked or tracked):
+                return None
+            given = [x if isinstance(x, Tensor) else tensor(x) for x in given]
+        elif not (self._tracked or any(map(_ENTRY, args))):
             return None
-        inputs = [x if isinstance(x, Tensor) else tensor(x) for x in given]
-        if self._read_at == EPOCH.value:
-            inputs += map(_HELD, self.variables)
-        else:
-            inputs += [v.value for v in self.variables]
-            self._read_at = EPOCH.value
-        return inputs, parents
+        values = self._values
+        if values is None:
+            values = self._values = tuple([v.value for v in self.variables])
+            self._epoch = EPOCH.value  # reading may have moved it on
+        return given, values, self._entries
+
+    def forget(self) -> None:
+        """Look at the variables anew, and let go of the values that they had."""
+        self._entries = tuple([v.entry for v in self.variables])
+        self._tracked = any(self._entries)
+        self._values, self._epoch = None, EPOCH.value
+
+    def _traced(self, args: Any, kwargs: Any) -> Sequence[Any]:
+        """The arguments that are traced."""
+        if self._plain:
+            return args
+        leaves = flatten((args, kwargs))[0]
+        return [leaves[i] for i in self._tensors]
 
     def _run(self, place: int, inputs: Sequence[Tensor]) -> Any:
         """Result number `place` of the function, on `inputs`; only under a trace."""
@@ -201,8 +241,4 @@ def track_results(jitted: Any, entry: Any, args: Any, kwargs: Any, arrays: Seque
 
 def _on_tape(through: Through, place: int, read: _Read, array: Any) -> Tensor:
     """Result number `place` as a tensor, tracked if it is floating-point."""
-    dtype = array.dtype
-    if not is_float(dtype):
-        return Tensor(array)
-    rules, (inputs, parents) = Rules(through, place), read
-    return Tensor(array, Entry(rules, {}, inputs, parents, None, array.shape, dtype))
+    return Tensor(array, Called(through, place, read) if through.floats[place] else None)
