@@ -13,23 +13,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import ops
 from ..backends import NUMPY, backend_of
 from ..callers import user_line
 from ..config import STATE
-from ..dtypes import float32, int64, is_float, is_narrow
-from ..errors import BoundsError, NonFiniteError, TraceError
+from ..dtypes import is_float
+from ..errors import NonFiniteError, TraceError
 from ..ops import Primitive
 from ..scopes import Scope
 from ..tensors import Tensor
-from . import graph as g
-from .graph import Graph, Node
-from .link import link
-from .program import Failed, Interpreted, Program
-from .trace import Trace
+from .finite import is_finite
+from .graph import Graph
 from .verify import Inputs, values_of
-
-_CHECK = "debug_nans"
 
 
 class Watch(Scope):
@@ -48,17 +42,6 @@ class Watch(Scope):
                 f"{_shown(inputs)}\n  in {primitive.name} at {user_line()}"
             )
         return out
-
-
-def is_finite(array: Any) -> bool:
-    """Whether there is no NaN or infinity among floats; other dtypes always are."""
-    if not is_float(array.dtype):
-        return True
-    if isinstance(array, (np.ndarray, np.generic)):
-        with np.errstate(all="ignore"):
-            return bool(np.isfinite(array).all())
-    xp = backend_of(array).xp
-    return bool(xp.all(xp.isfinite(array)))
 
 
 def _what(array: Any) -> str:
@@ -87,77 +70,6 @@ def _shown(inputs: Sequence[Any]) -> str:
 
 
 # -- compiled functions -----------------------------------------------------------------------
-
-
-def checked(graph: Graph) -> Graph:
-    """The graph with one more output, a check that fails unless all else is finite.
-
-    ``x * 0`` is NaN where x is not finite, and 0 elsewhere, and so is its sum.
-    """
-    results = [*graph.outputs, *(node for _, node in graph.writes)]
-    total: Node | None = None
-    for node in {id(x): x for x in results if is_float(x.dtype) and x.size}.values():
-        like = node
-        if is_narrow(node.dtype):
-            node = g.apply(ops.astype, [node], {"dtype": float32}, like)
-        zero = g.constant(np.zeros((), node.dtype), like)
-        part = g.apply(ops.multiply, [node, zero], {}, like)
-        if node.shape:
-            axes = tuple(range(len(node.shape)))
-            part = g.apply(ops.sum, [part], {"axes": axes, "keepdims": False}, like)
-        part = g.apply(ops.astype, [part], {"dtype": float32}, like)
-        total = part if total is None else g.apply(ops.add, [total, part], {}, like)
-    if total is None:
-        check = g.constant(np.int64(0))
-    else:
-        bad = g.apply(ops.not_equal, [total, total], {}, total)
-        number = g.apply(ops.astype, [bad], {"dtype": int64}, total)
-        check = g.apply(ops.check_index, [number], {"size": 1, "what": _CHECK}, total)
-    outputs = [*graph.outputs, check]
-    return Graph(graph.arguments, graph.variables, graph.hosts, outputs, graph.writes)
-
-
-class Checked:
-    """A program of a `checked` graph that runs op by op: its check is an outcome too."""
-
-    def __init__(self, program: Interpreted) -> None:
-        self.program = program
-
-    def call(self, inputs: Sequence[Any]) -> list[Any]:
-        """Run once; variables change only if all results are finite."""
-        try:
-            return self.program.call(inputs)
-        except BoundsError as error:
-            if not _is_ours(error):
-                raise
-            raise Failed(0) from None
-
-    def loop(self, stacked: Sequence[Any], times: int) -> list[Any]:
-        """Run on each leading slice; all of it or nothing."""
-        written = [self.program.variables[n] for n in self.program.written]
-        before = [variable.peek() for variable in written]
-        rows: list[list[Any]] = []
-        try:
-            for i in range(times):
-                rows.append(self.call([array[i] for array in stacked]))
-        except BaseException as error:
-            now = [variable.peek() for variable in written]
-            for variable, array in zip(written, before, strict=True):
-                variable.claim(array)
-            if isinstance(error, Failed):
-                raise Failed(len(rows), now) from None
-            raise
-        return [np.stack(column) for column in zip(*rows, strict=True)]
-
-
-def _is_ours(error: BoundsError) -> bool:
-    return error.message.startswith(_CHECK)
-
-
-def watching_program(graph: Graph, trace: Trace) -> Program | Checked:
-    """A program for a traced graph that fails where a result would not be finite."""
-    program = link(checked(graph), trace.variables, trace.host_functions)
-    return program if isinstance(program, Program) else Checked(program)
 
 
 def origin(graph: Graph, inputs: Inputs, name: str) -> NonFiniteError | None:

@@ -22,6 +22,8 @@ from ..errors import Error
 from ..runtime.buffers import empty
 from ..runtime.pool import POOL
 from ..tensors import Variable
+from .codegen.driver import SPOILT
+from .finite import is_finite
 from .graph import Graph, Node
 from .layout import STATUS, WORD, Layout
 from .memory import ALIGNMENT
@@ -42,7 +44,8 @@ Array = np.ndarray[Any, Any]
 
 
 class Failed(Exception):  # noqa: N818 (an outcome, not an error of the user)
-    """A kernel reported a bad index; nothing of that iteration was committed.
+    """A kernel reported a bad index, or a value that is watched and not finite; nothing of that
+    iteration was committed.
 
     Attributes:
         iteration: the number of the iteration, of a loop.
@@ -62,6 +65,8 @@ class _Arena:
         self.lock = threading.RLock()
         self._memory = np.empty(0, np.uint8)
         self.base = 0
+        # Which program wrote variables last: the address of its header.
+        self.writer = 0
 
     def require(self, size: int) -> None:
         """Grow to `size` bytes; programs notice by the epoch."""
@@ -169,7 +174,7 @@ class Program:
         self._places = places
         self._moves = np.zeros(2, np.int64)
         header = (address_of(self._entries), layout.computing, len(layout.kernels),
-                  address_of(self._status), 0, 0, 0)  # fmt: skip
+                  address_of(self._status), 0, 0, 0, layout.saving, 0)  # fmt: skip
         self._header = np.array(header, np.int64)
         self._header_address = address_of(self._header)
         self._run = _RUN(functions["run"])
@@ -229,7 +234,7 @@ class Program:
     # -- calls ----------------------------------------------------------------------------
 
     def call(self, inputs: Sequence[Any]) -> list[Array]:
-        """Run once. Raises `Failed` if an index was bad; then nothing has changed."""
+        """Run once. Raises `Failed` if a kernel reported something; then nothing has changed."""
         with ARENA.lock:
             if self.epoch != EPOCH.value:
                 self.refresh()
@@ -239,13 +244,19 @@ class Program:
             if self._varying:
                 for i in self._varying:
                     self._host_views[i][...] = self._host_functions[i].value()
+            if self.written:
+                ARENA.writer = self._header_address
             if not self._plain:
                 return self._call_large(inputs)
             for bound, array in zip(self._plain_bound, inputs):  # noqa: B905 (strict is slower)
                 bound[...] = array
             if not self._run_ready(*self._once):
-                raise Failed(0)
+                raise self._failed()
             return [result.copy() for result in self._plain_results]
+
+    def _failed(self) -> Failed:
+        """What a call that failed raises."""
+        return Failed(0)
 
     def _call_large(self, inputs: Sequence[Any]) -> list[Array]:
         """Run once, passing large arguments and results by address."""
@@ -265,7 +276,7 @@ class Program:
                 self._set("output", i, address_of(result))
             results.append(result)
         if not self._run_ready(*self._once):
-            raise Failed(0)
+            raise self._failed()
         pairs = zip(results, self._results, strict=True)
         return [result if own is None else result.copy() for result, own in pairs]
 
@@ -281,12 +292,18 @@ class Program:
         with ARENA.lock:
             if self.epoch != EPOCH.value:
                 self.refresh()
+            ARENA.writer = self._header_address
             before = [(self._held[n], self._held[n].copy()) for n in self.written]
             hosts = self._hosts_ahead(times)
             self._point_at_slices(inputs, results, hosts)
             self._share(1)
             done = self._run_turns(times)
             if done < times:
+                if self._status[0] == SPOILT:
+                    # Back to the beginning, and on to the iteration that failed.
+                    _restore(before)
+                    self._point_at_slices(inputs, results, hosts)
+                    self._run_turns(done)
                 raise _failed_in_loop(done, before)
         return results
 
@@ -335,9 +352,14 @@ class Program:
 def _failed_in_loop(done: int, before: Sequence[tuple[Array, Array]]) -> Failed:
     """The failure, with the values at its iteration kept for the diagnosis, and the loop undone."""
     failure = Failed(done, [array.copy() for array, _ in before])
+    _restore(before)
+    return failure
+
+
+def _restore(before: Sequence[tuple[Array, Array]]) -> None:
+    """Put what they held before, the second of each pair, back into arrays."""
     for array, old in before:
         array[...] = old
-    return failure
 
 
 def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
@@ -348,13 +370,18 @@ def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
 
 class Interpreted:
     """A traced step that runs op by op: where no machine code can be made, and as its
-    definition."""
+    definition.
+
+    Args:
+        watch: whether a run fails where a result or a new value of a variable is not finite.
+    """
 
     def __init__(
         self, graph: Graph, variables: Sequence[Variable],
-        host_functions: Sequence[Any],
+        host_functions: Sequence[Any], watch: bool = False,
     ) -> None:  # fmt: skip
         self.graph = graph
+        self._watch = watch
         self.variables = tuple(variables)
         self.written = tuple(number for number, _ in graph.writes)
         self._host_functions = tuple(host_functions)
@@ -379,6 +406,8 @@ class Interpreted:
         except Error as error:
             error.message += f"\n  in {at[0].where()}"
             raise
+        if self._watch and not all(map(is_finite, (*outputs, *new))):
+            raise Failed(0)
         for number, value in zip(self.written, new, strict=True):
             self.variables[number].claim(value)
         return outputs
@@ -390,11 +419,14 @@ class Interpreted:
         try:
             for i in range(times):
                 rows.append(self.call([array[i] for array in stacked]))
-        except Error as error:
+        except (Error, Failed) as error:
+            now = [self.variables[n].peek() for n in self.written]
             for number, array in zip(self.written, before, strict=True):
                 variable = self.variables[number]
                 variable.put(variable.wrap(array))
             EPOCH.bump()
+            if isinstance(error, Failed):
+                raise Failed(len(rows), now) from None
             error.message += f" (iteration {len(rows)} of loop)"
             raise
         columns = list(zip(*rows, strict=True)) or [()] * len(self.outputs)

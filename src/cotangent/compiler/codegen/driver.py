@@ -6,6 +6,10 @@ look at the status, commit; for a loop it then moves the addresses of the argume
 and begins again. It sets the floating-point control state to IEEE defaults, whatever the thread's
 is, and restores it.
 
+Before the first iteration come, if it is told to, the rows that save variables. A status that was
+set in the commit ends the run as one set before does, but is made `SPOILT`: then variables have
+changed already.
+
 Where the extent is more than the grain, and there is a pool, the work is a region: chunks of
 `grain` units that the driver and the threads claim, one after the other, by counting LEFT down.
 A claim that finds no chunk left does no harm, however late it comes, and one that finds a chunk
@@ -21,7 +25,10 @@ from __future__ import annotations
 
 from ...runtime import pool
 
-FIELDS = ("entries", "computing", "total", "status", "moves", "move_count", "pool")
+FIELDS = (
+    "entries", "computing", "total", "status", "moves", "move_count", "pool", "saving", "save",
+)  # fmt: skip
+SPOILT = 2
 ROW = 4  # words of an entry
 # How often a thread looks for work, with a pause in between, before it sleeps: some 20 to 70
 # microseconds, the time of a kernel that is not split. And the driver, before it lets others run.
@@ -79,13 +86,20 @@ ENTER
 FIELD_LOADS
   %has_pool = icmp ne ptr %pool, null
   %any = icmp ne i64 %times, 0
-  br i1 %any, label %again, label %exit
+  br i1 %any, label %keep, label %exit
+keep:
+  %s.i = phi i64 [0, %entry], [%s.next, %s.ran]
+  %unsaved = icmp ult i64 %s.i, %save
+  br i1 %unsaved, label %keep_one, label %again
+keep_one:
+SAVE_ROW  %s.next = add i64 %s.i, 1
+  br label %keep
 again:
-  %done = phi i64 [0, %entry], [%done1, %next]
+  %done = phi i64 [0, %keep], [%done1, %next]
   store i64 0, ptr %status
   br label %compute
 compute:
-  %c.i = phi i64 [0, %again], [%c.next, %c.ran]
+  %c.i = phi i64 [%saving, %again], [%c.next, %c.ran]
   %more = icmp ult i64 %c.i, %computing
   br i1 %more, label %compute_one, label %look
 compute_one:
@@ -98,12 +112,19 @@ look:
 commit:
   %w.i = phi i64 [%computing, %look], [%w.next, %w.ran]
   %left = icmp ult i64 %w.i, %total
-  br i1 %left, label %commit_one, label %moving
+  br i1 %left, label %commit_one, label %committed
 commit_one:
 COMMIT_ROW  %w.next = add i64 %w.i, 1
   br label %commit
+committed:
+  %late = load i64, ptr %status
+  %worse = icmp ne i64 %late, 0
+  br i1 %worse, label %spoilt, label %moving
+spoilt:
+  store i64 SPOILT, ptr %status
+  br label %failed
 moving:
-  %m = phi i64 [0, %commit], [%m1, %move_one]
+  %m = phi i64 [0, %committed], [%m1, %move_one]
   %rest = icmp ult i64 %m, %move_count
   br i1 %rest, label %move_one, label %next
 move_one:
@@ -323,6 +344,7 @@ def driver_text(processor: str) -> str:
     rows = _RUN_ROW.replace("ROW", str(ROW))
     run = _RUN.replace("COMPUTE_ROW", rows.replace("NAME", "c"))
     run = run.replace("COMMIT_ROW", rows.replace("NAME", "w")).replace("FIELD_LOADS", loads)
+    run = run.replace("SAVE_ROW", rows.replace("NAME", "s")).replace("SPOILT", str(SPOILT))
     text = "\n".join([declarations, run, _HELP, _NOW, _REGION, _WORK])
     text = _with_places(text).replace("ENTER", enter).replace("LEAVE", leave)
     pause, give_way = _SYSTEM[processor]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from ...dtypes import DType, bool_, int32, is_narrow
+from ...dtypes import DType, bool_, float32, int32, is_narrow
 from ...runtime.digest import fingerprint
 from ..graph import Node
 from .access import SCALARS, MemoryEmitter, lane_numbers
@@ -159,6 +159,19 @@ class KernelEmitter(MemoryEmitter):
             bad = self.and_(bad, self.mask)
         self.report(self._any(bad))
         return index
+
+    def check_finite(self, values: Sequence[Value]) -> None:
+        """Report if a lane that counts of one of `values`, which are floats, is not finite."""
+        products: dict[DType, Value] = {}
+        for value in values:
+            wide = self.cast(value, float32) if is_narrow(value.dtype) else value
+            # 0 where it is finite, else NaN; and so is the sum.
+            zero, before = self.zero(wide), products.get(wide.dtype)
+            product = self.mul(wide, zero) if before is None else self.fma(wide, zero, before)
+            products[wide.dtype] = product
+        for product in products.values():
+            bad = self.is_nan(product)
+            self.report(self._any(bad if self.mask is None else self.and_(bad, self.mask)))
 
     def _any(self, flags: Value) -> str:
         """The bit that says whether a lane of the bools `flags` is on."""
