@@ -8,6 +8,7 @@ when they do. One integer, the epoch, tells whether anything did.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 import time
@@ -127,7 +128,10 @@ class Program:
         self.epoch = -1
         self._host_functions = tuple(host_functions)
         self._varying = [i for i, host in enumerate(host_functions) if host.varying]
-        self._hosts = np.zeros(max(len(layout.hosts), 1), np.int64)
+        width = 8 * max(len(layout.hosts), 1)
+        # Host scalars and small arguments lie in one piece of memory, to be kept by one copy.
+        self._given, self._bound = _buffers(self.arguments, width)
+        self._hosts = self._given[:width].view(np.int64)
         self._host_views = [
             np.ndarray((), name, buffer=self._hosts, offset=8 * i)
             for i, name in enumerate(layout.hosts)
@@ -136,8 +140,7 @@ class Program:
         self._held: list[Array] = []
         self._structure = -1
         self._looping = False
-        self._bound = [_buffer(shape, dtype) for shape, dtype in self.arguments]
-        self._results = [_buffer(shape, dtype) for shape, dtype in self.outputs]
+        self._results = _buffers(self.outputs)[1]
         # For programs without large arguments or results, which are called most often.
         self._plain_bound = [b for b in self._bound if b is not None]
         self._plain_results = [r for r in self._results if r is not None]
@@ -362,10 +365,22 @@ def _restore(before: Sequence[tuple[Array, Array]]) -> None:
         array[...] = old
 
 
-def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
-    """A program's own memory for a small argument or result; None for a large one."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    return np.empty(shape, dtype) if size <= _SMALL else None
+def _buffers(
+    kinds: Sequence[tuple[tuple[int, ...], DType]], ahead: int = 0
+) -> tuple[Array, list[Array | None]]:
+    """A piece of memory, zeros, and in it, after so many bytes, a program's own small arguments
+    or results; None for a large one."""
+    starts, end = [], ahead
+    for shape, dtype in kinds:
+        size = math.prod(shape) * dtype.itemsize
+        starts.append(-(-end // ALIGNMENT) * ALIGNMENT if size <= _SMALL else -1)
+        end = starts[-1] + size if size <= _SMALL else end
+    memory = np.zeros(end, np.uint8)
+    arrays: list[Array | None] = [
+        None if start < 0 else np.ndarray(shape, dtype, memory.data, start)
+        for (shape, dtype), start in zip(kinds, starts, strict=True)
+    ]
+    return memory, arrays
 
 
 class Interpreted:

@@ -12,15 +12,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..config import EPOCH
 from ..runtime.buffers import empty
 from .codegen.driver import FIELDS, SPOILT
 from .program import ARENA, Array, Failed, Program, address_of
 
 # Variables of so many bytes are saved before every call; others after so many calls at most.
-_FEW_BYTES, _MOST_CALLS = 16384, 32
+_FEW_BYTES, _MOST_CALLS = 16384, 64
 # The arguments that are kept take at most so many times the bytes of the variables.
-_MOST_KEPT = 4
+_MOST_KEPT = 8
 _SAVING, _SAVE = FIELDS.index("saving"), FIELDS.index("save")
 
 
@@ -59,44 +61,51 @@ class Replaying(Undoable):
     def __init__(self, most: int, *args: Any) -> None:
         super().__init__(*args)
         self._most = most
-        self._kept: list[tuple[list[Array], Array]] = []
+        self._kept = np.empty((most, self._given.size), np.uint8)
+        self._large = [i for i, array in enumerate(self._bound) if array is None]
+        self._kept_large: list[list[Array]] = []
         # How many calls there were since the variables were saved, and nobody else's.
         self._count = 0
 
     def call(self, inputs: Sequence[Any]) -> list[Array]:
         """Run once. Raises `Failed` if a kernel reported something; then nothing has changed."""
         with ARENA.lock:
-            others = self.epoch != EPOCH.value or ARENA.writer != self._header_address
-            if others or self._count == self._most:
-                self._count = 0
+            count = self._count
+            if (
+                self.epoch != EPOCH.value or ARENA.writer != self._header_address
+                or count == self._most
+            ):  # fmt: skip
+                count = self._count = 0
                 self._header[_SAVE] = self._header[_SAVING]
             results = super().call(inputs)
-            if not self._count:
+            self._kept[count] = self._given
+            if self._large:
+                self._keep_large(inputs)
+            if not count:
                 self._header[_SAVE] = 0
-            self._keep(inputs)
+            self._count = count + 1
             return results
 
-    def _keep(self, inputs: Sequence[Any]) -> None:
-        """Keep what a call was given, in memory that is used again and again."""
-        if self._count == len(self._kept):
-            fresh = [empty(shape, dtype) for shape, dtype in self.arguments]
-            self._kept.append((fresh, self._hosts.copy()))
-        copies, hosts = self._kept[self._count]
-        for copy, array in zip(copies, inputs):  # noqa: B905 (strict is slower)
-            copy[...] = array
-        if self._varying:
-            hosts[...] = self._hosts
-        self._count += 1
+    def _keep_large(self, inputs: Sequence[Any]) -> None:
+        """Keep the large arguments of a call, in memory that is used again and again."""
+        if self._count == len(self._kept_large):
+            self._kept_large.append([empty(*self.arguments[i]) for i in self._large])
+        for i, copy in zip(self._large, self._kept_large[self._count], strict=True):
+            copy[...] = inputs[i]
 
     def _failed(self) -> Failed:
         spoilt = self._status[0] == SPOILT
         failure = super()._failed()
         if spoilt:
-            now = self._hosts.copy()
-            for inputs, hosts in self._kept[: self._count]:
-                self._hosts[...] = hosts
+            now = self._given.copy()
+            for number in range(self._count):
+                self._given[...] = self._kept[number]
+                inputs: list[Any] = list(self._bound)
+                if self._large:
+                    for i, array in zip(self._large, self._kept_large[number], strict=True):
+                        inputs[i] = array
                 self._call_large(inputs)
-            self._hosts[...] = now
+            self._given[...] = now
         return failure
 
     def loop(self, stacked: Sequence[Any], times: int) -> list[Array]:
