@@ -32,7 +32,7 @@ class Layout(NamedTuple):
         hosts: dtype names of the host scalars.
         kernels: name, slots, extent and grain of each. A slot is (kind, number): a word, the
             status, or a place (see `memory.Place`).
-        saving, computing: how many kernels save variables, and come before the commit.
+        saving, keeping, most, computing: see `memory.Plan`.
         written: numbers of the variables that are written.
         arena: size in bytes.
         constants: for each, the number of a constant of the traced graph, or (dtype name,
@@ -45,6 +45,8 @@ class Layout(NamedTuple):
     hosts: list[str]
     kernels: list[tuple[str, Slots, int, int]]
     saving: int
+    keeping: int
+    most: int
     computing: int
     written: list[int]
     arena: int
@@ -73,6 +75,8 @@ def make_layout(traced: Graph, plan: Plan) -> Layout:
             for kernel in plan.kernels
         ],
         plan.saving,
+        plan.keeping,
+        plan.most,
         plan.computing,
         list(plan.written),
         plan.arena,

@@ -23,7 +23,7 @@ from .memory import plan
 from .program import Interpreted, Program
 from .simplify import simplify
 from .trace import Host
-from .undo import undoable
+from .undo import Undoable
 
 _DRIVER = "run"
 # Kernels in executable memory, by name; a name is a hash of the text.
@@ -59,8 +59,8 @@ def link(
         _say_once("llvmlite is not installed (pip install llvmlite)")
         return Interpreted(graph, variables, host_functions, watch)
     arrays = constant_arrays(layout, graph)
-    make = undoable if layout.saving else Program
-    return make(layout, arrays, variables, host_functions, _FUNCTIONS)
+    kind = Undoable if layout.most else Program
+    return kind(layout, arrays, variables, host_functions, _FUNCTIONS)
 
 
 def _recall(key: str | None) -> Layout | None:

@@ -6,7 +6,9 @@ new values of variables are computed aside and copied at the end. Temporary valu
 arena by their lifetimes.
 
 A program for `debug_nans` may find in the commit that a value is not finite. So it has kernels
-that save what its variables hold; they come first, and run when the driver is told to.
+that save what its variables hold, and come first. They run before every call if there is little to
+save. Else they run once in so many calls, and kernels after them keep what each call is given, so
+that the calls since then can be run again: with the same values, to the last bit.
 """
 
 from __future__ import annotations
@@ -34,13 +36,17 @@ ALIGNMENT = 64
 _PAGE = 4096
 # Arrays of so many elements are copied without a loop, and so many of them by one kernel.
 _SMALL_COPY, _MOST_COPIES = 32, 16
+# Variables of so many bytes are saved before every call, others after so many calls at most; what
+# is kept of these calls takes at most so many times the bytes of the variables.
+_FEW_BYTES, _MOST_CALLS, _MOST_KEPT = 16384, 64, 8
 
 
 class Place(NamedTuple):
     """Where a value lives.
 
     Attributes:
-        kind: "arena", "argument", "variable", "constant", "host", "output" or "saved".
+        kind: "arena", "argument", "variable", "constant", "host" or "output"; "saved" and
+            "kept" for the memory that `Plan.most` is about.
         number: the byte offset in the arena; else which one.
     """
 
@@ -53,7 +59,9 @@ class Plan(NamedTuple):
 
     Attributes:
         kernels: in order.
-        saving: how many of them save the variables that are written.
+        saving, keeping: how many of them save variables; and those, and more that keep arguments
+            and host scalars, in this order.
+        most: how many calls there are from one saving to the next; 0 if nothing is saved.
         computing: how many of them come before the status is looked at; the rest commit.
         groups: the group of each kernel; None for the copies into variables.
         places: id(node) -> where it lives.
@@ -65,6 +73,8 @@ class Plan(NamedTuple):
 
     kernels: list[Kernel]
     saving: int
+    keeping: int
+    most: int
     computing: int
     groups: list[Group | None]
     places: dict[int, Place]
@@ -73,6 +83,9 @@ class Plan(NamedTuple):
     written: tuple[int, ...]
     keep: list[Node]
 
+
+# What is copied: to where, and from where.
+Pair = tuple[Node, Node]
 
 _EMITTERS = {
     "assemble": emit_assemble,
@@ -88,9 +101,11 @@ def plan(fusion: Fusion, tiles: Tiles) -> Plan:
     """Order the kernels of `fusion` and give every value a place."""
     commits = _commits(fusion)
     ahead = [x for x in fusion.groups if x not in commits]
-    saved = _saved(fusion) if fusion.watched and commits else []
+    saved, kept, most = _remembered(fusion) if fusion.watched and commits else ([], [], 0)
     kernels: list[tuple[Kernel, Group | None]] = [(x, None) for x in _copies(saved)]
     saving = len(kernels)
+    kernels += [(x, None) for x in _copies(kept)]
+    keeping = len(kernels)
     for group in [*ahead, *commits]:
         kernels += [(kernel, group) for kernel in _emit(fusion, group, tiles)]
     computing = len(kernels) - sum(group in commits for _, group in kernels)
@@ -99,12 +114,13 @@ def plan(fusion: Fusion, tiles: Tiles) -> Plan:
     for kernel in _copies([pair for pair in pairs if id(pair[1]) not in committed]):
         kernels.append((kernel, None))
     places, constants = _fixed_places(fusion, committed)
-    places |= {id(node): Place("saved", i) for i, (node, _) in enumerate(saved)}
+    for kind, pairs in (("saved", saved), ("kept", kept)):
+        places |= {id(node): Place(kind, i) for i, (node, _) in enumerate(pairs)}
     arena = _assign(fusion, [kernel for kernel, _ in kernels], places)
     return Plan(
-        [kernel for kernel, _ in kernels], saving, computing, [group for _, group in kernels], places,
+        [kernel for kernel, _ in kernels], saving, keeping, most, computing, [group for _, group in kernels], places,
         constants, arena, tuple(number for number, _ in fusion.writes),
-        [*fusion.stored.values(), *fusion.graph.nodes, *(node for node, _ in saved)],
+        [*fusion.stored.values(), *fusion.graph.nodes, *(node for node, _ in saved + kept)],
     )  # fmt: skip
 
 
@@ -212,13 +228,20 @@ def _overwrites(
     return any(readers[x.number] & numbers for x in others if x is not group)
 
 
-def _saved(fusion: Fusion) -> list[tuple[Node, Node]]:
-    """For each variable that is written, memory for what it held before, and the variable."""
+def _remembered(fusion: Fusion) -> tuple[list[Pair], list[Pair], int]:
+    """What has to be copied where for calls to be undone: each variable that is written, and what
+    calls are given, if the variables are saved only once in so many calls; and this number."""
     written = [fusion.graph.variables[number] for number, _ in fusion.writes]
-    return [(Node("saved", x.shape, x.dtype), x) for x in written]
+    saved = [(Node("saved", x.shape, x.dtype), x) for x in written]
+    given = [*fusion.graph.arguments, *fusion.graph.hosts]
+    size, each = (sum(x.size * x.dtype.itemsize for x in some) for some in (written, given))
+    most = min(_MOST_CALLS, _MOST_KEPT * size // max(each, 1))
+    if size <= _FEW_BYTES or most < 2:
+        return saved, [], 1
+    return saved, [(Node("kept", x.shape, x.dtype), x) for x in given], most
 
 
-def _copies(pairs: list[tuple[Node, Node]]) -> list[Kernel]:
+def _copies(pairs: list[Pair]) -> list[Kernel]:
     """Kernels that copy into the first of each pair what the second holds: one for all scalars,
     some for small arrays, one for each of the others."""
     scalars = [pair for pair in pairs if pair[1].size == 1]
@@ -228,7 +251,7 @@ def _copies(pairs: list[tuple[Node, Node]]) -> list[Kernel]:
     return [_copy_kernel(batch) for batch in batches if batch]
 
 
-def _copy_kernel(batch: list[tuple[Node, Node]]) -> Kernel:
+def _copy_kernel(batch: list[Pair]) -> Kernel:
     scalars = batch[0][1].size == 1
     e = KernelEmitter(1 if scalars else lanes_for([node.dtype for _, node in batch]))
     moved = 0

@@ -8,7 +8,6 @@ when they do. One integer, the epoch, tells whether anything did.
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import threading
 import time
@@ -66,7 +65,7 @@ class _Arena:
         self.lock = threading.RLock()
         self._memory = np.empty(0, np.uint8)
         self.base = 0
-        # Which program wrote variables last: the address of its header.
+        # Which program wrote variables last: the address of its header, 0 for none.
         self.writer = 0
 
     def require(self, size: int) -> None:
@@ -128,10 +127,7 @@ class Program:
         self.epoch = -1
         self._host_functions = tuple(host_functions)
         self._varying = [i for i, host in enumerate(host_functions) if host.varying]
-        width = 8 * max(len(layout.hosts), 1)
-        # Host scalars and small arguments lie in one piece of memory, to be kept by one copy.
-        self._given, self._bound = _buffers(self.arguments, width)
-        self._hosts = self._given[:width].view(np.int64)
+        self._hosts = np.zeros(max(len(layout.hosts), 1), np.int64)
         self._host_views = [
             np.ndarray((), name, buffer=self._hosts, offset=8 * i)
             for i, name in enumerate(layout.hosts)
@@ -140,7 +136,8 @@ class Program:
         self._held: list[Array] = []
         self._structure = -1
         self._looping = False
-        self._results = _buffers(self.outputs)[1]
+        self._bound = [_buffer(shape, dtype) for shape, dtype in self.arguments]
+        self._results = [_buffer(shape, dtype) for shape, dtype in self.outputs]
         # For programs without large arguments or results, which are called most often.
         self._plain_bound = [b for b in self._bound if b is not None]
         self._plain_results = [r for r in self._results if r is not None]
@@ -177,9 +174,11 @@ class Program:
         self._places = places
         self._moves = np.zeros(2, np.int64)
         header = (address_of(self._entries), layout.computing, len(layout.kernels),
-                  address_of(self._status), 0, 0, 0, layout.saving, 0)  # fmt: skip
+                  address_of(self._status), 0, 0, 0,
+                  layout.saving, layout.keeping, 0, 0, 0, 0)  # fmt: skip
         self._header = np.array(header, np.int64)
         self._header_address = address_of(self._header)
+        self._writer = self._header_address if self.written else 0
         self._run = _RUN(functions["run"])
         self._run_ready = _RUN_READY(functions["run"])
         self._once = (ctypes.c_void_p(self._header_address), ctypes.c_int64(1))
@@ -247,8 +246,8 @@ class Program:
             if self._varying:
                 for i in self._varying:
                     self._host_views[i][...] = self._host_functions[i].value()
-            if self.written:
-                ARENA.writer = self._header_address
+            if self._writer and ARENA.writer != self._writer:
+                self._take_over()
             if not self._plain:
                 return self._call_large(inputs)
             for bound, array in zip(self._plain_bound, inputs):  # noqa: B905 (strict is slower)
@@ -256,6 +255,10 @@ class Program:
             if not self._run_ready(*self._once):
                 raise self._failed()
             return [result.copy() for result in self._plain_results]
+
+    def _take_over(self) -> None:
+        """Be the one that wrote variables last; somebody else did before."""
+        ARENA.writer = self._writer
 
     def _failed(self) -> Failed:
         """What a call that failed raises."""
@@ -295,7 +298,8 @@ class Program:
         with ARENA.lock:
             if self.epoch != EPOCH.value:
                 self.refresh()
-            ARENA.writer = self._header_address
+            if self._writer:
+                self._take_over()
             before = [(self._held[n], self._held[n].copy()) for n in self.written]
             hosts = self._hosts_ahead(times)
             self._point_at_slices(inputs, results, hosts)
@@ -365,22 +369,10 @@ def _restore(before: Sequence[tuple[Array, Array]]) -> None:
         array[...] = old
 
 
-def _buffers(
-    kinds: Sequence[tuple[tuple[int, ...], DType]], ahead: int = 0
-) -> tuple[Array, list[Array | None]]:
-    """A piece of memory, zeros, and in it, after so many bytes, a program's own small arguments
-    or results; None for a large one."""
-    starts, end = [], ahead
-    for shape, dtype in kinds:
-        size = math.prod(shape) * dtype.itemsize
-        starts.append(-(-end // ALIGNMENT) * ALIGNMENT if size <= _SMALL else -1)
-        end = starts[-1] + size if size <= _SMALL else end
-    memory = np.zeros(end, np.uint8)
-    arrays: list[Array | None] = [
-        None if start < 0 else np.ndarray(shape, dtype, memory.data, start)
-        for (shape, dtype), start in zip(kinds, starts, strict=True)
-    ]
-    return memory, arrays
+def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
+    """A program's own memory for a small argument or result; None for a large one."""
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return np.empty(shape, dtype) if size <= _SMALL else None
 
 
 class Interpreted:
