@@ -20,7 +20,8 @@ from ..dtypes import is_float
 from ..errors import NonFiniteError, TraceError
 from ..ops import Primitive
 from ..scopes import Scope
-from ..tensors import Tensor
+from ..tape import evaluate
+from ..tensors import Tensor, Variable
 from .finite import is_finite
 from .graph import Graph
 from .verify import Inputs, values_of
@@ -35,13 +36,30 @@ class Watch(Scope):
         Raises:
             NonFiniteError: if it is not.
         """
-        out = super().apply(primitive, inputs, attrs)
-        if is_float(out.dtype) and not is_finite(out) and all(is_finite(x.data) for x in inputs):
+        payloads = [x.data for x in inputs]
+        out = evaluate(primitive, payloads, attrs)
+        if not is_finite(out) and all(map(is_finite, payloads)):
             raise NonFiniteError(
                 f"debug_nans: {primitive.name} gives {_what(out)} from finite inputs; "
                 f"{_shown(inputs)}\n  in {primitive.name} at {user_line()}"
             )
         return out
+
+    def read(self, variable: Variable) -> Tensor:
+        """The value of a variable."""
+        STATE.trace = None
+        try:
+            return variable.value
+        finally:
+            STATE.trace = self
+
+    def write(self, variable: Variable, new: Tensor) -> None:
+        """Let `variable` hold `new`."""
+        STATE.trace = None
+        try:
+            variable.assign(new)
+        finally:
+            STATE.trace = self
 
 
 def _what(array: Any) -> str:
