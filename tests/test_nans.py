@@ -298,3 +298,13 @@ def test_integer_results_and_no_results_need_no_check(how):
     f = ct.jit(lambda x: x // 0)
     with ct.debug_nans():
         assert f(np.array([1, 2])).tolist() == [0, 0]
+
+
+def test_an_optimizer_that_overflows_names_its_op():
+    w, b = ct.var("w", np.zeros(3)), ct.var("b", np.zeros(2))
+    holder, opt = [w, b], optim.SGD(lr=1e30)
+    with ct.debug_nans():
+        loss = (w * 1e20).sum() + b.sum()
+        with pytest.raises(NonFiniteError, match="multiply gives infinity in 3 of"):
+            opt.step(holder, loss.backward())
+    assert np.isfinite(w.numpy()).all()

@@ -30,6 +30,12 @@ from .verify import Inputs, values_of
 class Watch(Scope):
     """The evaluator that is on with `debug_nans`: it looks at what every eager op computes."""
 
+    looks_on = True
+
+    def passes(self, arrays: Sequence[Any]) -> bool:
+        """Whether what several ops computed is finite."""
+        return all(map(is_finite, arrays))
+
     def apply(self, primitive: Primitive, inputs: Sequence[Tensor], attrs: Any) -> Any:
         """The payload of an op's result, which is finite unless an input is not.
 
