@@ -47,12 +47,11 @@ def cases(eager):
         yield f"{name} calls", lambda n, s=step, x=x, y=y: [s(x, y) for _ in range(n)]
         if not eager:
             yield f"{name} loop", lambda n, s=step, x=x, y=y: s.loop(*_stacked((x, y), n))
-    x = rng.normal(size=ROWS).astype(np.float32)
-    t = rng.normal(size=ROWS).astype(np.float32)
+    x, t = (ct.tensor(rng.normal(size=ROWS)) for _ in range(2))
     for name, function in FUNCTIONS.items():
         f = ct.value_and_grad(lambda x, t, f=function: (f(x) * t).sum())
         f = f if eager else ct.jit(f)
-        yield name, lambda n, f=f, x=ct.tensor(x), t=ct.tensor(t): [f(x, t) for _ in range(n)]
+        yield name, lambda n, f=f, x=x, t=t: [f(x, t) for _ in range(n)]
 
 
 _STACKS = {}

@@ -42,7 +42,7 @@ class Grower:
         moved = self.m * 0.9 + self.w * x
         self.m.assign(moved)
         self.w.assign(self.w - moved * x)
-        return x.sum()
+        return x[0].sum()
 
     def bytes(self):
         return self.w.numpy().tobytes(), self.m.numpy().tobytes()
@@ -72,8 +72,8 @@ def test_a_commit_that_overflows_is_undone(shape, calls):
         assert grower.bytes() == twin.bytes()
         with pytest.raises(NonFiniteError):  # from the state that was put back
             grower.step(bad)
-    assert (_header(grower.step, "most") > 1) == (shape == SIZES["many"])
-    assert _header(grower.step, "total") > _header(grower.step, "computing")  # it has a commit
+    # It writes in place, and saves before every call, or not.
+    assert _header(grower.step, "most") == (16 if shape == SIZES["many"] else 1)
 
 
 @pytest.mark.parametrize("shape", SIZES.values(), ids=SIZES)
@@ -89,13 +89,26 @@ def test_a_loop_is_undone_and_the_values_at_its_iteration_are_found(shape, at):
         grower.step(rows[0])
         twin.step(rows[0])
         before = grower.bytes()
-        with pytest.raises(NonFiniteError, match=rf"in 1 of .*\(iteration {at} of loop\)") as found:
+        with pytest.raises(NonFiniteError, match=rf"(?s)in 1 of .*\(iteration {at} of loop\)"):
             grower.step.loop(bad)
-        assert "_step" in str(found.value) and "Traceback" not in str(found.value)
         assert grower.bytes() == before == twin.bytes()
         with pytest.raises(NonFiniteError):
             grower.step(np.full(shape, BAD, np.float32))
         assert grower.bytes() == before
+
+
+def test_an_overflow_that_comes_of_the_state_is_found_in_its_iteration():
+    w = ct.var("w", np.ones(7, np.float32))
+
+    @ct.jit
+    def step(x):
+        w.assign(w * x)
+        return x[0]
+
+    with ct.debug_nans():
+        with pytest.raises(NonFiniteError, match=r"(?s)in 7 of 7 .*\(iteration 3 of loop\)"):
+            step.loop(np.full((6, 7), 1e10, np.float32))
+        assert w.tolist() == [1.0] * 7
 
 
 def test_others_may_change_the_variables_in_between():
@@ -133,43 +146,36 @@ def test_others_may_change_the_variables_in_between():
 def test_calls_that_are_run_again_get_the_rates_that_they_had():
     """A schedule changes the learning rate from call to call, and large arguments are kept."""
 
-    def make():
+    def train(rows, bad=None):
         ct.manual_seed(0)
         model = nn.Linear(100, 60)
         opt = optim.SGD(lambda n: 0.1 / (n + 1), momentum=0.9)
 
         @ct.jit
         def step(x):
-            loss = (model(x) ** 2).mean()
-            opt.step(model, loss.backward())
-            return loss
+            opt.step(model, (model(x) ** 2).mean().backward())
+            return x[0].sum()
 
-        return model, opt, step
-
-    (model, opt, step), (same, other, twin) = make(), make()
-    rows = _rows((64, 100), 9)
-    bad = np.full((64, 100), 3e18, np.float32)
-    with ct.debug_nans():
         for x in rows:
-            assert step(x).item() == twin_loss(twin, x)
-            with pytest.raises(NonFiniteError):
-                step(bad)
-    for a, b in zip(model.parameters(), same.parameters(), strict=True):
-        assert a.numpy().tobytes() == b.numpy().tobytes()
-    states = opt.state_dict(model), other.state_dict(same)
-    assert all(np.array_equal(states[0][k], states[1][k]) for k in states[0])
-    assert _header(step, "most") > 1
+            step(x)
+            if bad is not None:
+                with pytest.raises(NonFiniteError):
+                    step(bad)
+        if bad is not None:
+            assert _header(step, "most") > 1
+        state = {k: np.asarray(v).tobytes() for k, v in opt.state_dict(model).items()}
+        return state | {k: v.numpy().tobytes() for k, v in model.named_parameters()}
 
-
-def twin_loss(step, x):
-    """What the step returns that is not watched."""
-    with ct.debug_nans(False):
-        return step(x).item()
+    rows = _rows((64, 100), 9)
+    expected = train(rows)
+    with ct.debug_nans():
+        assert train(rows, np.full((64, 100), BAD, np.float32)) == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_two_python_threads_at_once(threads):
     """Each with a step of its own, watched or not; each gets the values it would get alone."""
+    before = ct.get_num_threads()
     ct.set_num_threads(threads)
     shape = SIZES["many"]
     rows = _rows(shape, 40) * 0.1
@@ -197,5 +203,5 @@ def test_two_python_threads_at_once(threads):
         for worker in workers:
             worker.join()
     finally:
-        ct.set_num_threads(None)
+        ct.set_num_threads(before)
     assert list(found.values()) == [alone.bytes()] * 3 and len(errors) == 80

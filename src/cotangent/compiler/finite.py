@@ -13,8 +13,8 @@ from ..dtypes import is_float
 
 def is_finite(array: Any) -> bool:
     """Whether there is no NaN or infinity among floats; other dtypes always are."""
-    kind = array.dtype.char
-    if isinstance(array, (np.ndarray, np.generic)):
+    kind, is_numpy = array.dtype.char, isinstance(array, (np.ndarray, np.generic))
+    if is_numpy:
         if kind in "?bBhHiIlLqQ":
             return True
         # The sum of squares is what NumPy finds soonest. If it is finite, all elements are.

@@ -118,8 +118,9 @@ def plan(fusion: Fusion, tiles: Tiles) -> Plan:
         places |= {id(node): Place(kind, i) for i, (node, _) in enumerate(pairs)}
     arena = _assign(fusion, [kernel for kernel, _ in kernels], places)
     return Plan(
-        [kernel for kernel, _ in kernels], saving, keeping, most, computing, [group for _, group in kernels], places,
-        constants, arena, tuple(number for number, _ in fusion.writes),
+        [kernel for kernel, _ in kernels], saving, keeping, most, computing,
+        [group for _, group in kernels], places, constants, arena,
+        tuple(number for number, _ in fusion.writes),
         [*fusion.stored.values(), *fusion.graph.nodes, *(node for node, _ in saved + kept)],
     )  # fmt: skip
 
