@@ -140,7 +140,7 @@ class debug_nans:  # noqa: N801 (called like a function)
       came in with an argument, a variable or a constant.
 
     While it is on, a compiled step takes up to 5 % longer, and as much memory again as its
-    variables have, and up to 8 times that for arguments of large models' calls; eager steps of
+    variables have, and up to twice that for what calls are given; eager steps of
     small models take a third longer (``benchmarks/nans.py``). While it is off, it costs nothing.
 
     Args:
