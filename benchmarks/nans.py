@@ -33,8 +33,8 @@ FUNCTIONS = {
 }
 ROWS = (1024, 512)
 TURN = 0.01  # seconds at least
-FEWEST = 32  # calls in a turn: what is saved once in some calls has to be paid for
-PAIRS = 7  # of turns in a round
+FEWEST = 64  # calls in a turn: what is saved once in some calls has to be paid for
+PAIRS = 9  # of turns in a round
 
 
 def cases(eager):

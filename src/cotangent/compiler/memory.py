@@ -38,7 +38,7 @@ _PAGE = 4096
 _SMALL_COPY, _MOST_COPIES = 32, 16
 # Variables of so many bytes are saved before every call, others after so many calls at most; what
 # is kept of these calls takes at most so many times the bytes of the variables.
-_FEW_BYTES, _MOST_CALLS, _MOST_KEPT = 16384, 32, 2
+_FEW_BYTES, _MOST_CALLS, _MOST_KEPT = 16384, 64, 2
 
 
 class Place(NamedTuple):
