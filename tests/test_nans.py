@@ -298,3 +298,84 @@ def test_integer_results_and_no_results_need_no_check(how):
     f = ct.jit(lambda x: x // 0)
     with ct.debug_nans():
         assert f(np.array([1, 2])).tolist() == [0, 0]
+
+
+def test_an_optimizer_that_overflows_names_its_op():
+    w, b = ct.var("w", np.zeros(3)), ct.var("b", np.zeros(2))
+    holder, opt = [w, b], optim.SGD(lr=1e30)
+    with ct.debug_nans():
+        loss = (w * 1e20).sum() + b.sum()
+        with pytest.raises(NonFiniteError, match="multiply gives infinity in 3 of"):
+            opt.step(holder, loss.backward())
+    assert np.isfinite(w.numpy()).all()
+
+
+def _planted():
+    """Name, the op that makes it, a function of a good and a bad argument, how the call is made."""
+    good, zero, large = np.full(3, 2.0, np.float32), np.zeros(3, np.float32), np.full(3, 1e30)
+    twice = ct.jit(lambda x: ct.log(x) * 2)
+    return {
+        "log": ("log", ct.log, good, -good),
+        "log of zero": ("log", ct.log, good, zero),
+        "sqrt": ("sqrt", ct.sqrt, good, -good),
+        "divide": ("divide", lambda x: 1 / x, good, zero),
+        "zero by zero": ("divide", lambda x: x / x, good, zero),
+        "square": ("multiply|power|square", lambda x: x * x, good, large),
+        "exp": ("exp", lambda x: ct.exp(x * 100), good * 0.1, good),
+        "power": ("power|pow", lambda x: ct.pow(x, 0.3), good, -good),
+        "sum": ("sum", lambda x: ct.sum(x * 2e8, axis=0), good, large),
+        "product": ("matmul", lambda x: ct.outer(x, x) @ x, good, large * 1e-12),
+        "in a reduction": ("log", lambda x: ct.log(x).sum(), good, -good),
+        "of a gradient": ("", ct.grad(lambda x: ct.sqrt(x).sum()), good, zero),
+        "vmap": ("log", ct.vmap(ct.log), good, -good),
+        "checkpoint": (
+            "log",
+            ct.grad(ct.checkpoint(lambda x: (ct.log(x) ** 2).sum())),
+            good,
+            -good,
+        ),
+        "jit in jit": ("log", lambda x: twice(x) + 1, good, -good),
+        "one of many": ("log", lambda x: ct.log(ct.concat([x] * 99)), good, good - [0, 0, 5]),
+        "moved": ("log", lambda x: ct.log(ct.outer(x, x + 9)).T, good, -good),
+        "cumulative": ("cumulative_sum", lambda x: ct.cumulative_sum(x * 2e8), good, large),
+        "rows": ("log", lambda x: ct.softmax(ct.log(x)), good, -good),
+        "in float64": ("log", lambda x: ct.log(x.astype(ct.float64)), good, -good),
+    }
+
+
+PLANTED = _planted()
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_ones_are_all_found(how, name):
+    op, function, good, bad = PLANTED[name]
+    step = ct.jit(lambda x: function(x))
+    good, bad = good.astype(np.float32), bad.astype(np.float32)
+    with ct.debug_nans():
+        assert np.isfinite(step(good).numpy()).all()
+        for call in (step, lambda x: step.loop(np.stack([good, x]))):
+            with pytest.raises(NonFiniteError, match=rf"({op}) gives (NaN|infinity)") as caught:
+                call(bad)
+            assert "test_nans.py:" in str(caught.value)
+        assert np.isfinite(step(good).numpy()).all()
+
+
+def test_sums_in_parts_are_looked_at_when_they_are_whole():
+    """Of a long array, and of columns beside rows: no part of them overflows."""
+
+    @ct.jit
+    def whole(x):
+        return ct.sum(x)
+
+    @ct.jit
+    def columns(x):
+        shares = x / x.sum(axis=1, keepdims=True)
+        return (shares * x * 64).sum(axis=0)
+
+    ones = np.ones((4096, 64), np.float32)
+    with ct.debug_nans():
+        for step, large in ((whole, 4e33), (columns, 2e35)):
+            assert np.isfinite(step(ones).numpy()).all()
+            assert np.isfinite(step(ones * np.float32(large / 100)).numpy()).all()
+            with pytest.raises(NonFiniteError, match="sum gives infinity"):
+                step(ones * np.float32(large))

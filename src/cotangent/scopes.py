@@ -23,9 +23,12 @@ class Scope:
 
     Attributes:
         outer: the evaluator around this one; None for eager work.
+        looks_on: whether it only looks at what is computed; then it has ``passes(arrays)``, which
+            says of results of several ops at once whether each op need not be looked at.
     """
 
     outer: Any = None
+    looks_on = False
 
     def __enter__(self) -> Self:
         self.outer = STATE.trace
@@ -108,3 +111,8 @@ class Scope:
         """The region entered last is done."""
         if self.outer is not None:
             self.outer.leave_region()
+
+
+def is_eager() -> bool:
+    """Whether ops are computed as they are called, and nothing maps, repeats or traces them."""
+    return STATE.trace is None or getattr(STATE.trace, "looks_on", False)

@@ -31,7 +31,7 @@ from .entry import Entry, Recent, Traced, recent_call
 from .explain import explain_step
 from .guards import Guard, captured
 from .link import link
-from .nans import is_on, watching_program
+from .nans import is_on
 from .profile import Profile, profile_program
 from .program import Failed, Program
 from .results import Rebuild, flat_results
@@ -64,6 +64,7 @@ class Jitted:
         self._keep: dict[int, Any] = {}
         # One attribute, so that another thread's call cannot come between its parts.
         self._recent: Recent | None = None
+        self._recent_watched: Recent | None = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
@@ -113,36 +114,38 @@ class Jitted:
         # Let the next call be compared with this one, if all arguments are arrays.
         self._recent = None
         if not kwargs and all(type(x) in (np.ndarray, Tensor) for x in args):
-            self._recent = recent_call(entry, STATE.grad, args)
+            self._recent = recent_call(entry, entry.program, STATE.grad, args)
         return entry, inputs
 
     def _call_watched(self, args: Any, kwargs: Any) -> Any:
         """A call while `debug_nans` is on."""
-        watch, STATE.trace = STATE.trace, None
+        grad, recent = STATE.grad, self._recent_watched
         try:
+            arrays = None if recent is None or kwargs else recent.call(args, grad)
+            if arrays is None or recent is None:
+                entry, inputs = self._resolve(args, kwargs)
+                program = self._watching(entry, args, kwargs)
+                plain = self._recent is not None
+                self._recent_watched = recent_call(entry, program, grad, args) if plain else None
+                arrays = program.call(inputs)
+            else:
+                entry = recent.entry
+        except Failed as failure:
             entry, inputs = self._resolve(args, kwargs)
-            arrays = self._checked(entry, inputs, args, kwargs)
-        finally:
-            STATE.trace = watch
-        if entry.differentiable and STATE.grad:
+            error = self._diagnose(failure, (args, kwargs), inputs, watching=True)
+            if error is not None:
+                raise error from None
+            arrays = entry.program.call(inputs)
+        if grad and entry.differentiable:
             return track_results(self, entry, args, kwargs, arrays)
         return entry.assemble(arrays)
-
-    def _checked(self, entry: Entry, inputs: Sequence[Any], args: Any, kwargs: Any) -> Any:
-        """The results of a call, if no op made a NaN or an infinity of finite numbers."""
-        try:
-            return self._watching(entry, args, kwargs).call(inputs)[:-1]
-        except Failed as failure:
-            error = self._diagnose(failure, (args, kwargs), inputs, watching=True)
-        if error is not None:
-            raise error
-        return entry.program.call(inputs)
 
     def _watching(self, entry: Entry, args: Any, kwargs: Any) -> Any:
         """The program of `entry` that fails where a result would not be finite."""
         if entry.watching is None:
             traced = self._trace(*placeholders(args, kwargs))
-            entry.watching = watching_program(traced.graph, traced.trace)
+            trace = traced.trace
+            entry.watching = link(traced.graph, trace.variables, trace.host_functions, watch=True)
         return entry.watching
 
     def loop(self, *args: Any) -> Any:
@@ -183,7 +186,7 @@ class Jitted:
             error.add_note(f"in iteration {failure.iteration} of the loop; nothing was changed")
             error.message += f" (iteration {failure.iteration} of loop)"
             raise error from None
-        return entry.assemble(results[: len(entry.places)])
+        return entry.assemble(results)
 
     def profile(self, *args: Any, seconds: float = 0.2) -> Profile:
         """Time each kernel of a call, and compare it with the machine's limits.

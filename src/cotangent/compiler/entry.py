@@ -117,7 +117,6 @@ class Recent:
         return self._program.call_like(args, self._kinds)
 
 
-def recent_call(entry: Entry, grad: bool, args: tuple[Any, ...]) -> Recent | None:
-    """A call of `entry` to be compared with, if it runs as machine code."""
-    program = entry.program
+def recent_call(entry: Entry, program: Any, grad: bool, args: tuple[Any, ...]) -> Recent | None:
+    """A call of `entry` by one of its programs to be compared with, if that is machine code."""
     return Recent(entry, program, grad, args) if isinstance(program, Program) else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..dtypes import is_float
 from ..errors import CompileError
 from ..shapes import Shape, contiguous_strides
 from . import graph as g
@@ -35,10 +36,13 @@ class Fusion:
         stored: id(node) -> node, for every value that lives in memory.
         writes, outputs: as in the graph, with nodes whose memory holds nothing else.
         varying: sizes that the next call may well have different, such as that of the batch.
+        watched: ids of stored nodes whose kernels report if a value is not finite: under
+            `debug_nans`, the floats that the writes and outputs are.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, watch: bool) -> None:
         self.graph = graph
+        self.watched: set[int] = set()
         self.groups: list[Group] = []
         self.stored: dict[int, Node] = {}
         self.varying = varying_sizes(graph)
@@ -51,6 +55,8 @@ class Fusion:
             if node.role == "op" and id(node) not in self._inlined:
                 self._place(node)
         self._finish()
+        if watch:
+            self._watch()
 
     # -- reading values -------------------------------------------------------------------
 
@@ -375,6 +381,13 @@ class Fusion:
             sum_by_rows(group)
         self.groups = [x for x in in_order(self.groups) if x.stored]
 
+    def _watch(self) -> None:
+        """Watch what leaves the graph, but for copies of what came in."""
+        for node in (*self.outputs, *(node for _, node in self.writes)):
+            source = self._group_of[id(node)].source
+            if is_float(node.dtype) and (source is None or source.base.role == "op"):
+                self.watched.add(id(node))
+
 
 def _is_read(node: Node, x: Node) -> bool:
     """Whether the kernel of `node` reads `x` from memory, rather than as a number in its text."""
@@ -390,9 +403,10 @@ def twin(node: Node) -> Node:
     )  # fmt: skip
 
 
-def fuse(graph: Graph) -> Fusion:
-    """Group the nodes of `graph` into kernels."""
-    return Fusion(graph)
+def fuse(graph: Graph, watch: bool = False) -> Fusion:
+    """Group the nodes of `graph` into kernels; those of a program for `debug_nans`, if `watch`,
+    report results and new values of variables that are not finite."""
+    return Fusion(graph, watch)
 
 
 __all__ = ["Fusion", "Group", "fuse"]

@@ -32,7 +32,7 @@ class Layout(NamedTuple):
         hosts: dtype names of the host scalars.
         kernels: name, slots, extent and grain of each. A slot is (kind, number): a word, the
             status, or a place (see `memory.Place`).
-        computing: how many kernels come before the commit.
+        saving, keeping, most, computing: see `memory.Plan`.
         written: numbers of the variables that are written.
         arena: size in bytes.
         constants: for each, the number of a constant of the traced graph, or (dtype name,
@@ -44,6 +44,9 @@ class Layout(NamedTuple):
     outputs: list[tuple[list[int], str]]
     hosts: list[str]
     kernels: list[tuple[str, Slots, int, int]]
+    saving: int
+    keeping: int
+    most: int
     computing: int
     written: list[int]
     arena: int
@@ -71,6 +74,9 @@ def make_layout(traced: Graph, plan: Plan) -> Layout:
             (kernel.name, [_slot(slot, plan) for slot in kernel.slots], kernel.extent, kernel.grain)
             for kernel in plan.kernels
         ],
+        plan.saving,
+        plan.keeping,
+        plan.most,
         plan.computing,
         list(plan.written),
         plan.arena,

@@ -18,11 +18,13 @@ from .codegen.build import TILES, build, is_available, native_isa, toolchain
 from .codegen.driver import driver_text
 from .fuse import fuse
 from .graph import Graph
+from .interpreted import Interpreted
 from .layout import Layout, constant_arrays, graph_key, make_layout
 from .memory import plan
-from .program import Interpreted, Program
+from .program import Program
 from .simplify import simplify
 from .trace import Host
+from .undo import Undoable
 
 _DRIVER = "run"
 # Kernels in executable memory, by name; a name is a hash of the text.
@@ -39,21 +41,27 @@ _MOST_LAYOUTS = 32
 
 
 def link(
-    graph: Graph, variables: Sequence[Variable], host_functions: Sequence[Host]
-) -> Program | Interpreted:
+    graph: Graph, variables: Sequence[Variable], host_functions: Sequence[Host],
+    watch: bool = False,
+) -> Program | Interpreted:  # fmt: skip
     """A program for a traced graph. Without LLVM, or on a processor without code generation, it
-    runs op by op, and says so once."""
+    runs op by op, and says so once.
+
+    Args:
+        watch: whether a run fails where a result or a new value of a variable is not finite.
+    """
     isa = native_isa()
     if isa == "none":
         _say_once("this machine has no code generation (Linux on x86-64 with AVX2 has)")
-        return Interpreted(graph, variables, host_functions)
-    key = _graph_key(graph, isa)
-    layout = _recall(key) or _make(graph, isa, key)
+        return Interpreted(graph, variables, host_functions, watch)
+    key = _graph_key(graph, isa, watch)
+    layout = _recall(key) or _make(graph, isa, key, watch)
     if layout is None:
         _say_once("llvmlite is not installed (pip install llvmlite)")
-        return Interpreted(graph, variables, host_functions)
+        return Interpreted(graph, variables, host_functions, watch)
     arrays = constant_arrays(layout, graph)
-    return Program(layout, arrays, variables, host_functions, _FUNCTIONS)
+    kind = Undoable if layout.most else Program
+    return kind(layout, arrays, variables, host_functions, _FUNCTIONS)
 
 
 def _recall(key: str | None) -> Layout | None:
@@ -78,9 +86,9 @@ def _remember(key: str, stored: bytes) -> None:
     _LAYOUTS[key] = stored
 
 
-def _make(graph: Graph, isa: str, key: str | None) -> Layout | None:
+def _make(graph: Graph, isa: str, key: str | None, watch: bool) -> Layout | None:
     """A new layout with its kernels; None if that takes LLVM, and there is none."""
-    made = plan(fuse(simplify(graph)), TILES[isa])
+    made = plan(fuse(simplify(graph), watch), TILES[isa])
     layout = make_layout(graph, made)
     texts = {kernel.name: kernel.text for kernel in made.kernels}
     if _DRIVER not in _FUNCTIONS:
@@ -137,10 +145,11 @@ def _take(objects: Sequence[bytes], layout: Layout) -> bool:
     return needed <= _FUNCTIONS.keys()
 
 
-def _graph_key(graph: Graph, isa: str) -> str | None:
-    """The cache key of a step: the graph, the compiler's sources, the processor, the versions."""
+def _graph_key(graph: Graph, isa: str, watch: bool) -> str | None:
+    """The cache key of a step: the graph, whether it is watched, the compiler's sources, the
+    processor, the versions."""
     key = graph_key(graph)
-    return None if key is None else f"{key}-{_toolchain(isa)}"
+    return None if key is None else f"{key}{'-watch' * watch}-{_toolchain(isa)}"
 
 
 @functools.cache

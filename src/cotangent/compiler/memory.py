@@ -4,6 +4,11 @@ A step has two phases. Kernels that write variables are put into the second, the
 nothing needs their results any more and they cannot fail; they then work in place. All other
 new values of variables are computed aside and copied at the end. Temporary values share one
 arena by their lifetimes.
+
+A program for `debug_nans` may find in the commit that a value is not finite. So it has kernels
+that save what its variables hold, and come first. They run before every call if there is little to
+save. Else they run once in so many calls, and kernels after them keep what each call is given, so
+that the calls since then can be run again: with the same values, to the last bit.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from ..runtime.buffers import STAGGER
 from ..shapes import contiguous_strides
 from . import graph as g
 from .codegen.assemble import emit_assemble
+from .codegen.finite import emit_finite
 from .codegen.kernel import Kernel, KernelEmitter, lanes_for
 from .codegen.loops import emit_loops
 from .codegen.matmul import Tiles, emit_matmul
@@ -30,13 +36,17 @@ ALIGNMENT = 64
 _PAGE = 4096
 # Arrays of so many elements are copied without a loop, and so many of them by one kernel.
 _SMALL_COPY, _MOST_COPIES = 32, 16
+# Variables of so many bytes are saved before every call, others after so many calls at most; what
+# is kept of these calls takes at most so many times the bytes of the variables.
+_FEW_BYTES, _MOST_CALLS, _MOST_KEPT = 16384, 64, 2
 
 
 class Place(NamedTuple):
     """Where a value lives.
 
     Attributes:
-        kind: "arena", "argument", "variable", "constant", "host" or "output".
+        kind: "arena", "argument", "variable", "constant", "host" or "output"; "saved" and
+            "kept" for the memory that `Plan.most` is about.
         number: the byte offset in the arena; else which one.
     """
 
@@ -49,6 +59,9 @@ class Plan(NamedTuple):
 
     Attributes:
         kernels: in order.
+        saving, keeping: how many of them save variables; and those, and more that keep arguments
+            and host scalars, in this order.
+        most: how many calls there are from one saving to the next; 0 if nothing is saved.
         computing: how many of them come before the status is looked at; the rest commit.
         groups: the group of each kernel; None for the copies into variables.
         places: id(node) -> where it lives.
@@ -59,6 +72,9 @@ class Plan(NamedTuple):
     """
 
     kernels: list[Kernel]
+    saving: int
+    keeping: int
+    most: int
     computing: int
     groups: list[Group | None]
     places: dict[int, Place]
@@ -67,6 +83,9 @@ class Plan(NamedTuple):
     written: tuple[int, ...]
     keep: list[Node]
 
+
+# What is copied: to where, and from where.
+Pair = tuple[Node, Node]
 
 _EMITTERS = {
     "assemble": emit_assemble,
@@ -82,20 +101,27 @@ def plan(fusion: Fusion, tiles: Tiles) -> Plan:
     """Order the kernels of `fusion` and give every value a place."""
     commits = _commits(fusion)
     ahead = [x for x in fusion.groups if x not in commits]
-    kernels: list[tuple[Kernel, Group | None]] = []
+    saved, kept, most = _remembered(fusion) if fusion.watched and commits else ([], [], 0)
+    kernels: list[tuple[Kernel, Group | None]] = [(x, None) for x in _copies(saved)]
+    saving = len(kernels)
+    kernels += [(x, None) for x in _copies(kept)]
+    keeping = len(kernels)
     for group in [*ahead, *commits]:
         kernels += [(kernel, group) for kernel in _emit(fusion, group, tiles)]
-    computing = sum(group not in commits for _, group in kernels)
+    computing = len(kernels) - sum(group in commits for _, group in kernels)
     committed = {id(node) for group in commits for node in group.stored}
-    pairs = [(number, node) for number, node in fusion.writes if id(node) not in committed]
-    for kernel in _copies(fusion, pairs):
+    pairs = [(fusion.graph.variables[i], node) for i, node in fusion.writes]
+    for kernel in _copies([pair for pair in pairs if id(pair[1]) not in committed]):
         kernels.append((kernel, None))
     places, constants = _fixed_places(fusion, committed)
+    for kind, pairs in (("saved", saved), ("kept", kept)):
+        places |= {id(node): Place(kind, i) for i, (node, _) in enumerate(pairs)}
     arena = _assign(fusion, [kernel for kernel, _ in kernels], places)
     return Plan(
-        [kernel for kernel, _ in kernels], computing, [group for _, group in kernels], places,
-        constants, arena, tuple(number for number, _ in fusion.writes),
-        [*fusion.stored.values(), *fusion.graph.nodes],
+        [kernel for kernel, _ in kernels], saving, keeping, most, computing,
+        [group for _, group in kernels], places, constants, arena,
+        tuple(number for number, _ in fusion.writes),
+        [*fusion.stored.values(), *fusion.graph.nodes, *(node for node, _ in saved + kept)],
     )  # fmt: skip
 
 
@@ -120,8 +146,10 @@ def _emit_by_kind(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
     if group.kind == "loops":
         return emit_loops(fusion, group)
     if group.kind == "matmul":
-        return emit_matmul(fusion, group, tiles)
-    return _EMITTERS[group.kind](fusion, group)
+        kernels = emit_matmul(fusion, group, tiles)
+    else:
+        kernels = _EMITTERS[group.kind](fusion, group)
+    return kernels + emit_finite([x for x in group.stored if id(x) in fusion.watched and x.size])
 
 
 # -- the two phases ---------------------------------------------------------------------------
@@ -201,22 +229,35 @@ def _overwrites(
     return any(readers[x.number] & numbers for x in others if x is not group)
 
 
-def _copies(fusion: Fusion, pairs: list[tuple[int, Node]]) -> list[Kernel]:
-    """Kernels that copy new values into variables: one for all scalars, some for small arrays, one
-    for each of the others."""
+def _remembered(fusion: Fusion) -> tuple[list[Pair], list[Pair], int]:
+    """What has to be copied where for calls to be undone: each variable that is written, and what
+    calls are given, if the variables are saved only once in so many calls; and this number."""
+    written = [fusion.graph.variables[number] for number, _ in fusion.writes]
+    saved = [(Node("saved", x.shape, x.dtype), x) for x in written]
+    given = [*fusion.graph.arguments, *fusion.graph.hosts]
+    size, each = (sum(x.size * x.dtype.itemsize for x in some) for some in (written, given))
+    most = min(_MOST_CALLS, _MOST_KEPT * size // max(each, 1))
+    if size <= _FEW_BYTES or most < 2:
+        return saved, [], 1
+    return saved, [(Node("kept", x.shape, x.dtype), x) for x in given], most
+
+
+def _copies(pairs: list[Pair]) -> list[Kernel]:
+    """Kernels that copy into the first of each pair what the second holds: one for all scalars,
+    some for small arrays, one for each of the others."""
     scalars = [pair for pair in pairs if pair[1].size == 1]
     small = [pair for pair in pairs if 1 < pair[1].size <= _SMALL_COPY]
     parts = [small[i : i + _MOST_COPIES] for i in range(0, len(small), _MOST_COPIES)]
     batches = [scalars, *parts, *([pair] for pair in pairs if pair[1].size > _SMALL_COPY)]
-    return [_copy_kernel(fusion, batch) for batch in batches if batch]
+    return [_copy_kernel(batch) for batch in batches if batch]
 
 
-def _copy_kernel(fusion: Fusion, batch: list[tuple[int, Node]]) -> Kernel:
+def _copy_kernel(batch: list[Pair]) -> Kernel:
     scalars = batch[0][1].size == 1
     e = KernelEmitter(1 if scalars else lanes_for([node.dtype for _, node in batch]))
     moved = 0
-    for number, node in batch:
-        source, target = e.address(node), e.address(fusion.graph.variables[number])
+    for held, node in batch:
+        source, target = e.address(node), e.address(held)
         width = str(node.dtype.itemsize)
         moved += 2 * node.size * node.dtype.itemsize
         if scalars:

@@ -1,9 +1,10 @@
 """`debug_nans`: where a NaN or an infinity came from.
 
 Eagerly every op is looked at as it is computed. Compiled functions run other machine code while it
-is on: the same graph, and one more check before anything is committed, of whether the floating-
-point results and the new values of variables are all finite. If they are not, the graph is run op
-by op from the unchanged state, and searched from the results backwards.
+is on: the same kernels, in which those that store floating-point results and new values of
+variables check them while they are in registers. If one is not finite, what the commit has written
+already is undone (`undo.py`), and the graph is run op by op from the state before, and searched
+from the results backwards.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import ops
 from ..backends import NUMPY, backend_of
 from ..callers import user_line
 from ..config import STATE
-from ..dtypes import float32, int64, is_float, is_narrow
-from ..errors import BoundsError, NonFiniteError, TraceError
+from ..errors import NonFiniteError, TraceError
 from ..ops import Primitive
 from ..scopes import Scope
-from ..tensors import Tensor
-from . import graph as g
-from .graph import Graph, Node
-from .link import link
-from .program import Failed, Interpreted, Program
-from .trace import Trace
+from ..tape import evaluate
+from ..tensors import Tensor, Variable
+from .finite import is_finite
+from .graph import Graph
 from .verify import Inputs, values_of
-
-_CHECK = "debug_nans"
 
 
 class Watch(Scope):
     """The evaluator that is on with `debug_nans`: it looks at what every eager op computes."""
+
+    looks_on = True
+
+    def passes(self, arrays: Sequence[Any]) -> bool:
+        """Whether what several ops computed is finite."""
+        return all(map(is_finite, arrays))
 
     def apply(self, primitive: Primitive, inputs: Sequence[Tensor], attrs: Any) -> Any:
         """The payload of an op's result, which is finite unless an input is not.
@@ -41,24 +42,30 @@ class Watch(Scope):
         Raises:
             NonFiniteError: if it is not.
         """
-        out = super().apply(primitive, inputs, attrs)
-        if is_float(out.dtype) and not is_finite(out) and all(is_finite(x.data) for x in inputs):
+        payloads = [x.data for x in inputs]
+        out = evaluate(primitive, payloads, attrs)
+        if not is_finite(out) and all(map(is_finite, payloads)):
             raise NonFiniteError(
                 f"debug_nans: {primitive.name} gives {_what(out)} from finite inputs; "
                 f"{_shown(inputs)}\n  in {primitive.name} at {user_line()}"
             )
         return out
 
+    def read(self, variable: Variable) -> Tensor:
+        """The value of a variable."""
+        STATE.trace = None
+        try:
+            return variable.value
+        finally:
+            STATE.trace = self
 
-def is_finite(array: Any) -> bool:
-    """Whether there is no NaN or infinity among floats; other dtypes always are."""
-    if not is_float(array.dtype):
-        return True
-    if isinstance(array, (np.ndarray, np.generic)):
-        with np.errstate(all="ignore"):
-            return bool(np.isfinite(array).all())
-    xp = backend_of(array).xp
-    return bool(xp.all(xp.isfinite(array)))
+    def write(self, variable: Variable, new: Tensor) -> None:
+        """Let `variable` hold `new`."""
+        STATE.trace = None
+        try:
+            variable.assign(new)
+        finally:
+            STATE.trace = self
 
 
 def _what(array: Any) -> str:
@@ -87,77 +94,6 @@ def _shown(inputs: Sequence[Any]) -> str:
 
 
 # -- compiled functions -----------------------------------------------------------------------
-
-
-def checked(graph: Graph) -> Graph:
-    """The graph with one more output, a check that fails unless all else is finite.
-
-    ``x * 0`` is NaN where x is not finite, and 0 elsewhere, and so is its sum.
-    """
-    results = [*graph.outputs, *(node for _, node in graph.writes)]
-    total: Node | None = None
-    for node in {id(x): x for x in results if is_float(x.dtype) and x.size}.values():
-        like = node
-        if is_narrow(node.dtype):
-            node = g.apply(ops.astype, [node], {"dtype": float32}, like)
-        zero = g.constant(np.zeros((), node.dtype), like)
-        part = g.apply(ops.multiply, [node, zero], {}, like)
-        if node.shape:
-            axes = tuple(range(len(node.shape)))
-            part = g.apply(ops.sum, [part], {"axes": axes, "keepdims": False}, like)
-        part = g.apply(ops.astype, [part], {"dtype": float32}, like)
-        total = part if total is None else g.apply(ops.add, [total, part], {}, like)
-    if total is None:
-        check = g.constant(np.int64(0))
-    else:
-        bad = g.apply(ops.not_equal, [total, total], {}, total)
-        number = g.apply(ops.astype, [bad], {"dtype": int64}, total)
-        check = g.apply(ops.check_index, [number], {"size": 1, "what": _CHECK}, total)
-    outputs = [*graph.outputs, check]
-    return Graph(graph.arguments, graph.variables, graph.hosts, outputs, graph.writes)
-
-
-class Checked:
-    """A program of a `checked` graph that runs op by op: its check is an outcome too."""
-
-    def __init__(self, program: Interpreted) -> None:
-        self.program = program
-
-    def call(self, inputs: Sequence[Any]) -> list[Any]:
-        """Run once; variables change only if all results are finite."""
-        try:
-            return self.program.call(inputs)
-        except BoundsError as error:
-            if not _is_ours(error):
-                raise
-            raise Failed(0) from None
-
-    def loop(self, stacked: Sequence[Any], times: int) -> list[Any]:
-        """Run on each leading slice; all of it or nothing."""
-        written = [self.program.variables[n] for n in self.program.written]
-        before = [variable.peek() for variable in written]
-        rows: list[list[Any]] = []
-        try:
-            for i in range(times):
-                rows.append(self.call([array[i] for array in stacked]))
-        except BaseException as error:
-            now = [variable.peek() for variable in written]
-            for variable, array in zip(written, before, strict=True):
-                variable.claim(array)
-            if isinstance(error, Failed):
-                raise Failed(len(rows), now) from None
-            raise
-        return [np.stack(column) for column in zip(*rows, strict=True)]
-
-
-def _is_ours(error: BoundsError) -> bool:
-    return error.message.startswith(_CHECK)
-
-
-def watching_program(graph: Graph, trace: Trace) -> Program | Checked:
-    """A program for a traced graph that fails where a result would not be finite."""
-    program = link(checked(graph), trace.variables, trace.host_functions)
-    return program if isinstance(program, Program) else Checked(program)
 
 
 def origin(graph: Graph, inputs: Inputs, name: str) -> NonFiniteError | None:
@@ -194,17 +130,18 @@ class debug_nans:  # noqa: N801 (called like a function)
     ``ct.debug_nans(True)`` turns it on in this thread, ``ct.debug_nans(False)`` off, and
     ``with ct.debug_nans():`` is on inside. What is looked at:
 
-    - eagerly, the result of every op, of backward passes and optimizers too: it is an error if
-      it holds a NaN or an infinity and the inputs of the op do not;
+    - eagerly, the result of every op, of backward passes too: it is an error if it holds a NaN or
+      an infinity and the inputs of the op do not. Of an optimizer's update, the new values: if
+      one of them is not finite, the ops of the update;
     - of a call of a compiled function, and of each iteration of its ``loop``, the results and
-      the new values of variables, before they are committed. If one of them is not finite, the
+      the new values of variables. If one of them is not finite, no variable changes, and the
       error names the first op on the way to it that made that of finite inputs. An infinity that
       a later op swallows, as ``where`` and ``exp(-inf)`` do, is not reported; nor is one that
       came in with an argument, a variable or a constant.
 
-    While it is on, every new value of a variable is computed aside, looked at, and then copied: a
-    compiled step takes 10 to 20 % longer, one with large parameters 30 to 60 %
-    (``benchmarks/nans.py``). While it is off, it costs nothing.
+    While it is on, a compiled step takes 2 to 7 % longer, and as much memory again as its
+    variables have, and up to twice that for what calls are given; eager steps of
+    small models take a third longer (``benchmarks/nans.py``). While it is off, it costs nothing.
 
     Args:
         on: whether to turn it on or off.

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..runtime import loader
 from .codegen.build import build
+from .codegen.driver import FIELDS
 from .program import address_of
 
 _LANES = 16  # float32 in a vector of the text
@@ -91,7 +92,8 @@ def _best(run: Run, row: tuple[int, int, int, int], pool: int, times: int) -> fl
     """Seconds for one run of a row of the driver's table: the shortest of several."""
     entries = np.array([*row, 0], np.int64)
     status = np.zeros(1, np.int64)
-    header = np.array([address_of(entries), 1, 1, address_of(status), 0, 0, pool], np.int64)
+    header = np.zeros(len(FIELDS), np.int64)
+    header[:7] = address_of(entries), 1, 1, address_of(status), 0, 0, pool
     spent = []
     for _ in range(8):
         start = time.perf_counter()

@@ -18,11 +18,10 @@ import numpy as np
 
 from ..config import EPOCH
 from ..dtypes import DType, as_dtype
-from ..errors import Error
 from ..runtime.buffers import empty
 from ..runtime.pool import POOL
 from ..tensors import Tensor, Variable
-from .graph import Graph, Node
+from .codegen.driver import SPOILT
 from .layout import STATUS, WORD, Layout
 from .memory import ALIGNMENT
 
@@ -45,7 +44,8 @@ _COPY = np.ndarray.copy
 
 
 class Failed(Exception):  # noqa: N818 (an outcome, not an error of the user)
-    """A kernel reported a bad index; nothing of that iteration was committed.
+    """A kernel reported a bad index, or a value that is watched and not finite; nothing of that
+    iteration was committed.
 
     Attributes:
         iteration: the number of the iteration, of a loop.
@@ -70,6 +70,8 @@ class _Arena:
         self._forking: set[int] = set()  # threads that wait for the lock in order to fork
         self._memory = np.empty(0, np.uint8)
         self.base = 0
+        # Which program wrote variables last: the address of its header, 0 for none.
+        self.writer = 0
 
     def require(self, size: int) -> None:
         """Grow to `size` bytes; programs notice by the epoch."""
@@ -207,9 +209,11 @@ class Program:
         self._places = places
         self._moves = np.zeros(2, np.int64)
         header = (address_of(self._entries), layout.computing, len(layout.kernels),
-                  address_of(self._status), 0, 0, 0)  # fmt: skip
+                  address_of(self._status), 0, 0, 0,
+                  layout.saving, layout.keeping, 0, 0, 0, 0)  # fmt: skip
         self._header = np.array(header, np.int64)
         self._header_address = address_of(self._header)
+        self._writer = self._header_address if self.written else 0
         self._run = _RUN(functions["run"])
         self._run_ready = _RUN_READY(functions["run"])
         self._once = (ctypes.c_void_p(self._header_address), ctypes.c_int64(1))
@@ -267,9 +271,12 @@ class Program:
     # -- calls ----------------------------------------------------------------------------
 
     def call(self, inputs: Sequence[Any]) -> list[Array]:
-        """Run once. Raises `Failed` if an index was bad; then nothing has changed."""
+        """Run once. Raises `Failed` if a kernel reported something; then nothing has changed."""
         with ARENA.lock:
-            if self.epoch != EPOCH.value or self._looping or self._varying:
+            if (
+                self.epoch != EPOCH.value or self._looping or self._varying
+                or (self._writer and ARENA.writer != self._writer)
+            ):  # fmt: skip
                 self._prepare()
             return self._run_on(inputs)
 
@@ -277,7 +284,10 @@ class Program:
         """Run once on arrays and tensors, if they are of the types, dtypes and shapes in `kinds`,
         where a place of `inputs` goes with each; else None. Raises as `call`."""
         with ARENA.lock:
-            if self.epoch != EPOCH.value or self._looping or self._varying:
+            if (
+                self.epoch != EPOCH.value or self._looping or self._varying
+                or (self._writer and ARENA.writer != self._writer)
+            ):  # fmt: skip
                 self._prepare()
             arrays = []
             for x, (kind, dtype, shape, place) in zip(args, kinds):  # noqa: B905 (strict is slower)
@@ -293,7 +303,7 @@ class Program:
             if not self._is_small:
                 return self._run_on(arrays)
             if not self._run_ready(*self._once):
-                raise Failed(0)
+                raise self._failed()
             return [*map(_COPY, self._small_results)]
 
     def _prepare(self) -> None:
@@ -305,6 +315,16 @@ class Program:
             self._share(_WORTH_WAKING)
         for i in self._varying:
             self._host_views[i][...] = self._host_functions[i].value()
+        if self._writer and ARENA.writer != self._writer:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Be the one that wrote variables last; somebody else did before."""
+        ARENA.writer = self._writer
+
+    def _failed(self) -> Failed:
+        """What a call that failed raises."""
+        return Failed(0)
 
     def _run_on(self, inputs: Sequence[Any]) -> list[Array]:
         """Run once, copying small arguments and results, and passing large ones by address."""
@@ -324,7 +344,7 @@ class Program:
                 self._set("output", i, address_of(result))
             results.append(result)
         if not self._run_ready(*self._once):
-            raise Failed(0)
+            raise self._failed()
         pairs = zip(results, self._results, strict=True)
         return [result if own is None else result.copy() for result, own in pairs]
 
@@ -352,7 +372,7 @@ class Program:
                 ran, spent = self._run_turn(slices, done, turn)
                 done += ran
                 if ran < turn:
-                    raise self._failed_in_loop(done, before)
+                    raise self._failed_in_loop(slices, done, before)
             turn = max(1, min(4 * turn, int(turn * _SECONDS_PER_TURN / max(spent, 1e-9))))
             if done < times:
                 ARENA.pause()
@@ -363,6 +383,8 @@ class Program:
         if self.epoch != EPOCH.value or not self._looping:
             self.refresh()
             self._point_at_slices(slices, done)
+        if self._writer:
+            self._take_over()
         start = time.perf_counter()
         ran: int = self._run(self._header_address, turn)
         return ran, time.perf_counter() - start
@@ -398,75 +420,25 @@ class Program:
         self._looping = True
         self._share(1)
 
-    def _failed_in_loop(self, done: int, before: Sequence[Array]) -> Failed:
+    def _failed_in_loop(self, slices: _Slices, done: int, before: Sequence[Array]) -> Failed:
         """The failure, with the values at its iteration kept for the diagnosis, and the loop
         undone."""
         arrays = [self._held[n] for n in self.written]
+        if self._status[0] == SPOILT:  # from the beginning again, up to the iteration that failed
+            _restore(arrays, before)
+            self._point_at_slices(slices)
+            self._run(self._header_address, done)
         failure = Failed(done, [array.copy() for array in arrays])
-        for array, old in zip(arrays, before, strict=True):
-            array[...] = old
+        _restore(arrays, before)
         return failure
+
+
+def _restore(arrays: Sequence[Array], before: Sequence[Array]) -> None:
+    for array, old in zip(arrays, before, strict=True):
+        array[...] = old
 
 
 def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
     """A program's own memory for a small argument or result; None for a large one."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     return np.empty(shape, dtype) if size <= _SMALL else None
-
-
-class Interpreted:
-    """A traced step that runs op by op: where no machine code can be made, and as its
-    definition."""
-
-    def __init__(
-        self, graph: Graph, variables: Sequence[Variable],
-        host_functions: Sequence[Any],
-    ) -> None:  # fmt: skip
-        self.graph = graph
-        self.variables = tuple(variables)
-        self.written = tuple(number for number, _ in graph.writes)
-        self._host_functions = tuple(host_functions)
-        self.arguments = [(node.shape, node.dtype) for node in graph.arguments]
-        self.outputs = [(node.shape, node.dtype) for node in graph.outputs]
-
-    def call(self, inputs: Sequence[Any]) -> list[Array]:
-        """Run once; variables change only if all of it succeeds."""
-        arrays = [
-            np.asarray(x, dtype) for x, (_, dtype) in zip(inputs, self.arguments, strict=True)
-        ]
-        hosts = [
-            np.asarray(host.value(), node.dtype)
-            for host, node in zip(self._host_functions, self.graph.hosts, strict=True)
-        ]
-        variables = [v.peek() for v in self.variables]
-        at: list[Node] = [*self.graph.nodes[:1]]
-        try:
-            outputs, new = self.graph.run(
-                arrays, variables, hosts, lambda node, _: at.__setitem__(0, node)
-            )
-        except Error as error:
-            error.message += f"\n  in {at[0].where()}"
-            raise
-        for number, value in zip(self.written, new, strict=True):
-            self.variables[number].claim(value)
-        return outputs
-
-    def loop(self, stacked: Sequence[Any], times: int) -> list[Array]:
-        """Run on each leading slice; all of it or nothing."""
-        before = [self.variables[n].peek() for n in self.written]
-        rows = []
-        try:
-            for i in range(times):
-                rows.append(self.call([array[i] for array in stacked]))
-        except Error as error:
-            for number, array in zip(self.written, before, strict=True):
-                variable = self.variables[number]
-                variable.put(variable.wrap(array))
-            EPOCH.bump()
-            error.message += f" (iteration {len(rows)} of loop)"
-            raise
-        columns = list(zip(*rows, strict=True)) or [()] * len(self.outputs)
-        return [
-            np.array(column, dtype).reshape((times, *shape))
-            for column, (shape, dtype) in zip(columns, self.outputs, strict=True)
-        ]

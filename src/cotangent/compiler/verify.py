@@ -28,8 +28,9 @@ from ..tensors import Variable
 from . import graph as g
 from .fuse import fuse
 from .graph import Graph, Node
+from .interpreted import Interpreted
 from .link import link
-from .program import ARENA, Failed, Interpreted, Program
+from .program import ARENA, Failed, Program
 from .simplify import simplify
 from .trace import Host
 

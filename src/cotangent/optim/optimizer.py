@@ -25,6 +25,7 @@ from ..errors import (
     UnknownKeyError,
 )
 from ..gradients import Gradients
+from ..scopes import is_eager
 from ..tensors import Tensor, Variable, lift
 from ..variables import named_variables
 from .flat import Live, Plan
@@ -157,7 +158,7 @@ class Optimizer:
 
     def _update(self, live: Live, given: dict[str, Any]) -> None:
         """Update parameters that have the settings of this object, or those that are given."""
-        if STATE.trace is None:
+        if is_eager():
             live = self._flat(live, given)
         else:
             STATE.trace.note(self)
@@ -229,7 +230,7 @@ class Optimizer:
                 value.astype(float32), gradient.astype(float32), state, hypers
             )
             return wide.astype(value.dtype), new
-        if STATE.trace is not None:
+        if not is_eager():
             return self.advance(ops, value, gradient, state, hypers)
         arrays = {name: tensor.data for name, tensor in state.items()}
         if isinstance(hypers.get("lr"), Tensor):
@@ -237,6 +238,8 @@ class Optimizer:
         new_value, new = backend_of(value.data).evaluate(
             self.advance, (value.data, gradient.data, arrays, hypers), {}
         )
+        if STATE.trace is not None and not STATE.trace.passes([new_value, *new.values()]):
+            return self.advance(ops, value, gradient, state, hypers)  # looked at op by op
         return Tensor(new_value), {name: Tensor(array) for name, array in new.items()}
 
     def advance(
@@ -265,7 +268,7 @@ class Optimizer:
             rate = known["lr"]
             return rate.astype(dtype) if isinstance(rate, Tensor) else rate
         held = getattr(self, name)
-        if STATE.trace is None:
+        if is_eager():
             return function(self._scheduled(held, count) if callable(held) else held)
         cell = known["step"] if callable(held) else None  # each parameter has a step of its own
         key = (name, function, dtype, id(cell))

@@ -131,12 +131,16 @@ class ElementEmitter:
                 after.append(self._accumulate(node, total, inputs[0]))
             else:
                 values[id(node)] = self._apply(node, inputs)
+        stored: list[Node] = []
         for node in self.nodes:
             first = self.copying or self.nest.phase[id(node)] == self.phase
             if first and id(node) in values and id(node) in pointers:
                 at = pointers[id(node)] if j is None else self._at_vector(pointers, id(node), j)
                 self.e.store(values[id(node)], at)
+                stored.append(node)
         self.lines_per_vector = len(self.e.lines) - before
+        watched = [values[id(node)] for node in stored if id(node) in self.nest.fusion.watched]
+        self.e.check_finite(watched)
         if self.phase == self.heaviest and j is not None:
             self._prefetch(pointers, j)
         return after

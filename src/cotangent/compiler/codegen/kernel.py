@@ -9,10 +9,11 @@ same bits.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from ...dtypes import DType, bool_, int32, is_narrow
+from ...dtypes import DType, bool_, float32, int32, is_narrow
 from ...runtime.digest import fingerprint
 from ..graph import Node
 from .access import SCALARS, MemoryEmitter, lane_numbers
@@ -20,6 +21,8 @@ from .chunks import NANOSECONDS_PER_BYTE, grain_for
 from .emitter import Value
 
 NAME = "kernel"
+# So many multiplications are under way at once where values are checked.
+_CHAINS = 4
 
 
 class Slot(NamedTuple):
@@ -159,6 +162,18 @@ class KernelEmitter(MemoryEmitter):
             bad = self.and_(bad, self.mask)
         self.report(self._any(bad))
         return index
+
+    def check_finite(self, values: Sequence[Value]) -> None:
+        """Report if a lane that counts of one of `values`, which are floats, is not finite."""
+        wide = [self.cast(x, float32) if is_narrow(x.dtype) else x for x in values]
+        for dtype in dict.fromkeys(x.dtype for x in wide):
+            # A number times 0 is 0 where it is finite, else NaN; and so is the sum.
+            same = [x for x in wide if x.dtype == dtype]
+            parts = [self.mul(x, self.zero(x)) for x in same[:_CHAINS]]
+            for i, x in enumerate(same[_CHAINS:]):
+                parts[i % _CHAINS] = self.fma(x, self.zero(x), parts[i % _CHAINS])
+            bad = self.is_nan(functools.reduce(self.add, parts))
+            self.report(self._any(bad if self.mask is None else self.and_(bad, self.mask)))
 
     def _any(self, flags: Value) -> str:
         """The bit that says whether a lane of the bools `flags` is on."""

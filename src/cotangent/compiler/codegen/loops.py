@@ -98,7 +98,7 @@ class _LoopEmitter(ElementEmitter):
         }
         starts = {node: self.e.address(row) for node, row in partial.items()}
         self.e.split_loop(self.parts, lambda part: self._part(part, pointers, partial, starts))
-        return [self._finish(), combination(partial, self.parts)]
+        return [self._finish(), combination(partial, self.parts, self.nest.fusion.watched)]
 
     def _finish(self) -> Kernel:
         touched = [operand.node for operand in self.nest.loads.values()]
@@ -163,7 +163,7 @@ class _LoopEmitter(ElementEmitter):
             )
 
         e.split_loop(self.parts, block)
-        return [self._finish(), combination(partial, self.parts)]
+        return [self._finish(), combination(partial, self.parts, nest.fusion.watched)]
 
     def _clear(self, node: Node, pointer: str) -> None:
         e, width = self.e, str(node.dtype.itemsize)
@@ -248,6 +248,8 @@ class _LoopEmitter(ElementEmitter):
                 self.e.store_first(value, pointers[id(node)])
             else:
                 self.e.store(value, self._at_vector(pointers, id(node), j))
+            if id(node) in self.nest.fusion.watched and self.cut < 0:
+                self.e.check_finite([self.e.splat_first(value) if j is None else value])
         if self.by_row:
             self.row_values[id(node)] = self.e.splat_first(value) if j is None else value
 

@@ -6,7 +6,7 @@ last, so the bits depend on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,17 +34,23 @@ def identity(node: Node) -> Any:
     raise CompileError(f"the compiler has no loops for the reduction {node.where()}")
 
 
-def combination(partial: Partial, parts: int) -> Kernel:
-    """The kernel that combines the results of the parts, from the first to the last."""
+def combination(partial: Partial, parts: int, watched: Collection[int] = ()) -> Kernel:
+    """The kernel that combines the results of the parts, from the first to the last.
+
+    Args:
+        watched: ids of the nodes whose values must be finite, as in `Fusion.watched`.
+    """
     widest = max(node.size for node in partial)
     e = KernelEmitter(lanes_for([node.dtype for node in partial]) if widest > 1 else 1)
     for node, row in partial.items():
-        _combine_parts(e, node, e.address(row), parts, row.shape[1])
+        _combine_parts(e, node, e.address(row), parts, row.shape[1], id(node) in watched)
     moved = sum(row.size * row.dtype.itemsize for row in partial.values())
     return e.finish(sum(row.size for row in partial.values()), moved)
 
 
-def _combine_parts(e: KernelEmitter, node: Node, source: str, parts: int, stride: int) -> None:
+def _combine_parts(
+    e: KernelEmitter, node: Node, source: str, parts: int, stride: int, watched: bool
+) -> None:
     width, target = node.dtype.itemsize, e.address(node)
 
     def columns(j: str, nothing: list[Value]) -> Sequence[Value]:
@@ -56,6 +62,7 @@ def _combine_parts(e: KernelEmitter, node: Node, source: str, parts: int, stride
         first = e.constant(identity(node), node.dtype)
         (total,) = e.loop(e.integer(parts), 1, [first], one)
         e.store(total, e.offset(target, j, str(width)))
+        e.check_finite([total] if watched else [])
         return nothing
 
     if e.lanes == 1:
