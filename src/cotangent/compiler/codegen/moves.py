@@ -271,7 +271,7 @@ def transpose_registers(e: Emitter, rows: list[Value]) -> list[Value]:
             if not i & half:
                 a, b = rows[i], rows[i + half]
                 low, high = _picks(n, half)
-                after[i], after[i + half] = _mix(e, a, b, low), _mix(e, a, b, high)
+                after[i], after[i + half] = mixed(e, a, b, low), mixed(e, a, b, high)
         rows = after
         half //= 2
     return rows
@@ -286,7 +286,8 @@ def _picks(n: int, half: int) -> tuple[str, str]:
     return low_text, high_text
 
 
-def _mix(e: Emitter, a: Value, b: Value, pick: str) -> Value:
+def mixed(e: Emitter, a: Value, b: Value, pick: str) -> Value:
+    """The lanes `pick` of two vectors, those of `b` counted after those of `a`."""
     kind = e.type_of(a.dtype)
     lanes = f"<{e.lanes} x i32> <{pick}>"
     return e.emit(f"shufflevector {kind} {a.text}, {kind} {b.text}, {lanes}", a.dtype)
