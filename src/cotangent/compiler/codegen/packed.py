@@ -31,7 +31,7 @@ from ..views import View, batch_stride
 from .chunks import MANY_STEPS, NANOSECONDS_PER_FLOP_AND_BYTE, grain_for
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
-from .moves import mixed
+from .moves import columns_of
 
 _LINE = 64  # bytes
 # The strip of A in the first-level cache, and the block of B in the second.
@@ -481,23 +481,3 @@ def emit_packed(node: Node, a: View, b: View, tile: Tile, varies: bool) -> list[
         kernels.append(make().packing(number, panel))
         kernels.append(make().product((number, number + 1), panel))
     return kernels
-
-
-def columns_of(e: KernelEmitter, rows: Sequence[Value]) -> list[Value]:
-    """The elements of rows, column after column; there must be a power of two of them.
-
-    Each round puts the first half of the rows between those of the second.
-    """
-    low, high = _interleaved(e.lanes)
-    found, half = list(rows), len(rows) // 2
-    for _ in range(half.bit_length()):
-        pairs = zip(found[:half], found[half:], strict=True)
-        found = [mixed(e, x, y, pick) for x, y in pairs for pick in (low, high)]
-    return found
-
-
-@functools.cache
-def _interleaved(lanes: int) -> tuple[str, str]:
-    """The lanes of two vectors by turns: those of the first result, those of the second."""
-    order = [f"i32 {k}" for i in range(lanes) for k in (i, lanes + i)]
-    return ", ".join(order[:lanes]), ", ".join(order[lanes:])
