@@ -222,6 +222,7 @@ KINDS = {
     "product to few columns": (lambda x: x @ x[:7].T, _random(4001, 301)),
     "product in panels": (lambda x: x @ x.T[:, :70], _random(317, 1301)),
     "product in panels, wide": (lambda x: x[:300] @ x.T, _random(1317, 401)),
+    "product read in place": (lambda x: x @ x[:, :90], _random(301, 301)),
     "product float64": (lambda x: x @ x.T, _random(317, 301, dtype="float64")),
     "many products": (lambda x: x @ x.mT, _random(41, 57, 63)),
     "few products": (lambda x: x @ x.mT, _random(3, 257, 163)),

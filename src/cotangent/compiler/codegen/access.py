@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 
 from ...dtypes import DType, bool_, int64, uint8
+from ...errors import CompileError
 from .emitter import Emitter, Value
 
+# An address space of x86 in which addresses are what they are in the usual one.
+_SAME_SPACE = 272
 SCALARS = Emitter(1)  # for types of LLVM only
 
 
@@ -81,6 +84,30 @@ class MemoryEmitter(Emitter):
         self.lines.append(f"  {name} = load {scalar}, ptr {pointer}, align {held.itemsize}")
         value = self.splat(name, held)
         return self.cast(value, dtype) if dtype == bool_ else value
+
+    def load_apart(self, pointer: str, dtype: DType, count: int) -> list[Value]:
+        """One float in every lane, read `count` times, 3 at most: each by the instruction that
+        uses it, where that can read memory.
+
+        Equal loads would be made one, with an instruction of its own; so they differ, in nothing
+        that matters: one says that the line will not be needed soon, which means nothing for a
+        single element, and one reads by a 64-bit address of another name.
+        """
+        if count > 3:
+            raise CompileError(f"a load has 3 forms, not {count}")
+        scalar, align = SCALARS.type_of(dtype), dtype.itemsize
+        same = self.fresh()
+        self.lines.append(f"  {same} = addrspacecast ptr {pointer} to ptr addrspace({_SAME_SPACE})")
+        forms = [
+            (f"ptr {pointer}", ""), (f"ptr {pointer}", ", !nontemporal !{i32 1}"),
+            (f"ptr addrspace({_SAME_SPACE}) {same}", ""),
+        ]  # fmt: skip
+        values = []
+        for address, said in forms[:count]:
+            name = self.fresh()
+            self.lines.append(f"  {name} = load {scalar}, {address}, align {align}{said}")
+            values.append(self.splat(name, dtype))
+        return values
 
     def load_strided(self, pointer: str, stride: str, dtype: DType) -> Value:
         """Elements `stride` bytes apart, one a lane."""

@@ -11,7 +11,8 @@ from typing import Any
 from ...errors import ArgumentError, CompileError, MissingPackageError
 from ...runtime.digest import fingerprint
 from ...runtime.loader import is_supported, undefined_symbols
-from .matmul import Tile, Tiles
+from .matmul import Tiles
+from .packed import Tile
 
 # LLVM's globals are guarded by one lock inside llvmlite. A fork while another thread holds it would
 # leave the child waiting for ever, so forking waits for this one, which is held around all use.
@@ -29,7 +30,7 @@ TARGETS = {
 }
 # An accumulator for each row and vector of the tile has to stay in a register.
 TILES = {
-    "avx512": Tiles(Tile(6, 4), Tile(14, 2)),
+    "avx512": Tiles(Tile(6, 4), Tile(8, 3, 3)),
     "avx2": Tiles(Tile(6, 1), Tile(6, 1)),
     "aarch64": Tiles(Tile(6, 1), Tile(6, 1)),
 }

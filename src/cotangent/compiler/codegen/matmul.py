@@ -24,18 +24,11 @@ from ..views import View, batch_stride
 from .chunks import MANY_STEPS, NANOSECONDS_PER_FLOP_AND_BYTE, axis_to_split
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
-from .packed import PackedEmitter, pays
+from .packed import Tile, emit_packed, pays
 from .turned import TurnedEmitter, flipped
 
 # Rows are cut where a block of columns is more work than this.
 _FLOPS_PER_UNIT = 4_000_000
-
-
-class Tile(NamedTuple):
-    """The largest tile: rows, and vectors of columns."""
-
-    rows: int
-    vectors: int
 
 
 class Tiles(NamedTuple):
@@ -319,7 +312,7 @@ def emit_matmul(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
     emitter = _MatmulEmitter(fusion, group, tiles.direct)
     if pays(emitter.m, emitter.n, emitter.k):
         varies = emitter.m in fusion.varying
-        return [PackedEmitter(emitter.node, emitter.a, emitter.b, *tiles.packed, varies).emit()]
+        return emit_packed(emitter.node, emitter.a, emitter.b, tiles.packed, varies)
     return [emitter.emit() if emitter.k else _zeros(emitter)]
 
 

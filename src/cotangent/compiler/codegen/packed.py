@@ -1,11 +1,16 @@
 """Matrix multiplication for larger sizes: both sides are packed, then an outer-product tile.
 
-The depth is cut into blocks, and the columns into blocks too. A block of B is copied into strips,
-as wide as the tile, which stay in the second-level cache; then for every tile of rows the piece
-of A is copied into a dense strip, which stays in the first-level cache while the tile goes along
-the block of B. C carries the sums from one block of the depth to the next. So every element of C is
-one chain of `fma` over k from 0, as it is without packing: its bits depend on nothing but the
-operands.
+The depth is cut into blocks. Of each, one kernel copies the rows of B into strips, as wide as the
+tile. The next one goes along the tiles of rows: it copies the piece of A into a strip, which stays
+in the first-level cache while the tile goes along a block of strips of B, which stay in the
+second-level cache. C carries the sums from one block of the depth to the next. So every element of
+C is one chain of `fma` over k from 0, as it is without packing: its bits depend on nothing but the
+operands, and threads may share the tiles as they come.
+
+Where there are very many columns, or many matrices, a thread packs a block of B for itself and does
+all of its rows; and few columns are read where they lie. What limits the tile is how many
+instructions there are for a multiplication, where another thread has half of the core: see
+docs/performance.md.
 
 The sizes of the matrices and of the blocks are no part of the text, so one kernel serves many.
 
@@ -15,6 +20,7 @@ Source: K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplica
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,21 +28,37 @@ from typing import Any, NamedTuple
 from ...shapes import contiguous_strides
 from ..graph import Node
 from ..views import View, batch_stride
-from .chunks import NANOSECONDS_PER_FLOP_AND_BYTE
+from .chunks import MANY_STEPS, NANOSECONDS_PER_FLOP_AND_BYTE, grain_for
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
+from .moves import columns_of
 
 _LINE = 64  # bytes
 # The strip of A in the first-level cache, and the block of B in the second.
-_BYTES_OF_A = 28 << 10
-_BYTES_OF_B = 512 << 10
-_MOST_COLUMNS = 256
-# Units of work that threads share, and tiles of rows that one at least has.
-_FEWEST_UNITS = 8
-_TILES_PER_PART = 2
-_FLOPS_PER_UNIT = 3_000_000
+_BYTES_OF_A = 12 << 10
+_BYTES_OF_B = 768 << 10
+# So many columns of B are read in place, if the tile is wide: a narrow one goes down them often.
+_FEW_COLUMNS = 128
+# Elements of a column of A in its strip, a power of two; a tile has no more rows.
+_COLUMN = 8
+_CHUNKS_OF_PACKING = 8
 # Smaller products are done without packing.
 _LEAST_ROWS, _LEAST_COLUMNS, _LEAST_DEPTH = 32, 32, 48
+
+
+class Tile(NamedTuple):
+    """The largest tile.
+
+    Attributes:
+        rows: of C.
+        vectors: of columns.
+        folded: of how many rows the element of A is read by each multiplication, and not by an
+            instruction before them: fewer instructions, and more reading.
+    """
+
+    rows: int
+    vectors: int
+    folded: int = 0
 
 
 class Block(NamedTuple):
@@ -46,108 +68,168 @@ class Block(NamedTuple):
     strips: int
 
 
+class _Strips(NamedTuple):
+    """What a tile reads: the address of a strip of B and the bytes from row to row, the mask of its
+    last vector, and how many vectors it has."""
+
+    b: str
+    b_row: str
+    mask: Value | None
+    vectors: int
+
+
 def pays(m: int, n: int, k: int) -> bool:
     """Whether copying the sides costs less than it saves."""
     return m >= _LEAST_ROWS and n >= _LEAST_COLUMNS and k >= _LEAST_DEPTH
 
 
-def blocks(k: int, n: int, width: int, rows: int, size: int) -> Block:
-    """The blocks for a product of depth `k` and `n` columns, by a tile of `rows` rows and `width`
-    columns of `size` bytes: as deep as the strip of A may be, and of nearly equal depth; two blocks
-    side by side at least, for two threads."""
-    depth = -(-k // -(-k // deepest(rows, size)))
-    columns = min(_MOST_COLUMNS, _BYTES_OF_B // (depth * size))
-    return Block(depth, max(min(columns // width, -(-n // (2 * width))), 1))
+def blocks(k: int, n: int, width: int, size: int) -> Block:
+    """The blocks for a product of depth `k` and `n` columns, by a tile of `width` columns of `size`
+    bytes: as large as caches allow, and of nearly equal size.
+
+    >>> blocks(512, 512, 48, 4), blocks(2048, 2048, 48, 4)
+    (Block(depth=256, strips=11), Block(depth=342, strips=11))
+    """
+    depth = -(-k // -(-k // deepest(size)))
+    most = max(_BYTES_OF_B // (depth * size * width), 1)
+    strips = -(-n // width)
+    return Block(depth, -(-strips // -(-strips // most)))
 
 
-def deepest(rows: int, size: int) -> int:
+def deepest(size: int) -> int:
     """The largest depth of a block."""
-    return max(_BYTES_OF_A // (rows * size) // 32 * 32, 32)
+    return _BYTES_OF_A // (_COLUMN * size)
 
 
 class PackedEmitter:
-    """Writes one matrix multiplication.
+    """Writes one kernel of a matrix multiplication: `product`, or `packing` for that.
 
     Args:
         node: the product, ``[..., m, n]``.
         a, b: how its sides are read; the rows of `b` must lie densely.
-        rows, vectors: the largest tile.
+        tile: the largest tile.
         varies: whether the number of rows varies (see `Fusion.varying`).
     """
 
-    def __init__(
-        self, node: Node, a: View, b: View, rows: int, vectors: int, varies: bool = False
-    ) -> None:
-        self.node, self.a, self.b = node, a, b
+    def __init__(self, node: Node, a: View, b: View, tile: Tile, varies: bool = False) -> None:
+        self.node, self.a, self.b, self.tile = node, a, b, tile
         self.e = KernelEmitter(lanes_for([node.dtype]))
         self.size = node.dtype.itemsize
         self.batch = node.shape[:-2]
         self.m, self.n = node.shape[-2:]
         self.k = a.shape[-1]
-        self.vectors = vectors
-        self.width = vectors * self.e.lanes
+        self.width = tile.vectors * self.e.lanes
         self.varies = varies
-        self.deepest = deepest(rows, self.size)
-        self.block = blocks(self.k, self.n, self.width, rows, self.size)
-        self.tiles = -(-self.m // rows)
+        self.block = blocks(self.k, self.n, self.width, self.size)
+        self.tiles = -(-self.m // tile.rows)
         self.height = -(-self.m // self.tiles)
         self.low = self.tiles * self.height - self.m  # tiles that are one row lower
         self.strips = -(-self.n // self.width)
         self.rest = self.n % self.width
         self.depths = -(-self.k // self.block.depth)
-        # A strip of A has its rows or, where those of A lie densely downwards, its columns.
+        # Whether the rows of A lie densely downwards.
         self.by_columns = a.strides[-2] == 1 and a.strides[-1] != 1
-        line = -(-rows * self.size // _LINE) * _LINE
-        self.a_steps = (line, self.size) if self.by_columns else (self.size, self._row_bytes())
+        self.across = -(-self.strips // self.block.strips)
+        self.in_place = tile.vectors > 1 and self.n <= _FEW_COLUMNS
+        self.alone = not self.in_place and math.prod(self.batch) * self.across >= MANY_STEPS
+        self.nanoseconds = 2 * node.size * self.k * self.size * NANOSECONDS_PER_FLOP_AND_BYTE
+        self.panel = ""
 
-    def _row_bytes(self) -> int:
-        """Bytes from row to row of a strip of A; not a power of two, so that the rows do not
-        compete for the same lines of the cache."""
-        return -(-self.deepest * self.size // _LINE) * _LINE + _LINE
+    def panel_node(self) -> Node:
+        """The memory for a packed block of the depth, all columns of all matrices."""
+        size = math.prod(self.batch) * self.strips * self._strip_bytes() // self.size
+        return Node("scratch", (size,), self.node.dtype)
 
-    def emit(self) -> Kernel:
-        """The whole kernel."""
+    def _strip_bytes(self) -> int:
+        """Bytes of a strip of B; not a power of two, so that strips do not compete for the same
+        lines of the cache."""
+        return self.block.depth * self.width * self.size + 2 * _LINE
+
+    def _arguments(self) -> list[str]:
+        """The sizes that both kernels need; the addresses of A and B."""
         e, size = self.e, self.size
-        across = -(-self.strips // self.block.strips)
-        parts = self._row_parts(across)
         ends = [e.address(view.base, view.offset) for view in (self.a, self.b)]
         steps = (*self.a.strides[-2:], self.b.strides[-2])
         self.steps = [e.integer(s * size, f"step {i}") for i, s in enumerate(steps)]
-        self.c_row = e.integer(self.n * size, "row of c")
         self.depth = e.integer(self.block.depth, "depth of a block")
-        self.strip_bytes = e.integer(
-            self.block.depth * self.width * size + 2 * _LINE, "bytes of a strip"
-        )
-        bytes_of_a = self.deepest * self.a_steps[0] if self.by_columns else (
-            self.height * self.a_steps[1] + _LINE
-        )  # fmt: skip
-        self.strip = e.scratch(bytes_of_a)
-        self.panel = e.scratch(_BYTES_OF_B + _MOST_COLUMNS // self.width * 2 * _LINE)
+        self.strip_bytes = e.integer(self._strip_bytes(), "bytes of a strip")
+        self.all_strips = e.integer(self.strips, "strips")
+        return ends
+
+    def packing(self, number: int, panel: Node) -> Kernel:
+        """The kernel that copies block `number` of the depth of B into strips; threads share its
+        rows."""
+        e = self.e
+        ends = self._arguments()
+        start = e.address(panel)
+        k = e.compute("mul", e.integer(number, "block"), self.depth)
+        depth = e.smaller(e.compute("sub", e.integer(self.k, "k"), k), self.depth)
+        count = math.prod(self.batch)
+        rows = self.block.depth * count
+        whole = e.integer(self.n // self.width, "whole strips")
+
+        def row(unit: str) -> None:
+            line, self.panel, b = unit, start, ends[1]
+            if count > 1:
+                batch, line = (e.compute(x, unit, self.depth) for x in ("udiv", "urem"))
+                self.panel = self._panel_of(start, batch)
+                _, b, _ = self._in_batch([*ends, ends[0]], batch)
+
+            def inside() -> list[Value]:
+                self._pack_row(e.offset(b, k, self.steps[2]), line, whole, "true")
+                return []
+
+            e.when(e.compare("ult", line, depth), [], inside)
+
+        e.split_loop(rows, row)
+        kernel = e.finish(0, 2 * self.size * rows * self.n)
+        # Threads are awake for the product, so they may as well share this.
+        shared = grain_for(kernel.extent, self.nanoseconds) < kernel.extent
+        return kernel._replace(grain=-(-rows // _CHUNKS_OF_PACKING)) if shared else kernel
+
+    def product(self, blocks: tuple[int, int], panel: Node | None) -> Kernel:
+        """The kernel that computes what blocks of the depth, from the first to before the last,
+        add to C.
+
+        Args:
+            panel: where the block of B is, packed; None if it is read in place, or packed here.
+        """
+        e, size = self.e, self.size
+        ends = self._arguments()
+        self.c_row = e.integer(self.n * size, "row of c")
+        self.bounds = [
+            e.integer(x, role) for x, role in zip(blocks, ("first", "last"), strict=True)
+        ]
+        self.strip = e.scratch((deepest(size) + e.lanes) * _COLUMN * size)
+        if panel is not None:
+            start = e.address(panel)
+        elif not self.in_place:
+            start = e.scratch(_BYTES_OF_B + 2 * _LINE * _BYTES_OF_B // (self.width * size))
         sides = [*ends, e.address(self.node)]
+        # A unit is a tile of rows; or all of them, where the block of B is packed for each.
+        rows = 1 if self.alone else self.tiles
+        first, last = e.split(math.prod(self.batch) * self.across * rows)
+        divisors = e.integer(rows, "rows"), e.integer(self.across, "across")
 
         def unit(number: str) -> None:
-            divisors = e.integer(parts, "parts"), e.integer(across, "across")
-            rest, part = (e.compute(x, number, divisors[0]) for x in ("udiv", "urem"))
+            rest, tile = (e.compute(x, number, divisors[0]) for x in ("udiv", "urem"))
             batch, column = (e.compute(x, rest, divisors[1]) for x in ("udiv", "urem"))
-            self._unit(self._in_batch(sides, batch), column, part, divisors[0])
+            if panel is not None:
+                self.panel = self._panel_of(start, batch)
+            elif not self.in_place:
+                self.panel = start
+            self._unit(self._in_batch(sides, batch), column, tile)
 
-        e.split_loop(math.prod(self.batch) * across * parts, unit)
-        flops = 2 * self.node.size * self.k
-        moved = size * (self.node.size + self.m * self.k + self.k * self.n)
-        return e.finish(flops, moved, flops * size * NANOSECONDS_PER_FLOP_AND_BYTE)
+        e.loop(last, 1, [], without_values(unit), first)
+        share = (blocks[1] - blocks[0]) / self.depths
+        flops = int(2 * self.node.size * self.k * share)
+        moved = int(size * (self.node.size + (self.m * self.k + self.k * self.n) * share))
+        return e.finish(flops, moved, self.nanoseconds * share)
 
-    def _row_parts(self, across: int) -> int:
-        """Into how many parts the rows are cut, each of which copies the block of B for itself: so
-        many that threads have enough to share."""
-        units, flops = across * math.prod(self.batch), 2 * self.node.size * self.k
-        parts = 1
-        while (
-            units * parts < _FEWEST_UNITS
-            and self.tiles >= 2 * parts * _TILES_PER_PART
-            and flops >= 2 * units * parts * _FLOPS_PER_UNIT
-        ):
-            parts *= 2
-        return parts
+    def _panel_of(self, start: str, batch: str) -> str:
+        """Where the strips of matrix number `batch` begin."""
+        bytes_of_one = self.e.compute("mul", self.all_strips, self.strip_bytes)
+        return self.e.offset(start, batch, bytes_of_one)
 
     def _in_batch(self, sides: Sequence[str], number: str) -> list[str]:
         """The addresses of the matrices number `number` of the leading axes."""
@@ -171,12 +253,12 @@ class PackedEmitter:
             below *= count
         return moved
 
-    # -- one block of columns, some of the rows -------------------------------------------
+    # -- some of the rows of a block of columns --------------------------------------------
 
-    def _unit(self, sides: list[str], column: str, part: str, parts: str) -> None:
+    def _unit(self, sides: list[str], column: str, tile: str) -> None:
         e, count = self.e, self.e.integer(self.block.strips, "strips of a block")
         first = e.compute("mul", column, count)
-        last = e.smaller(e.compute("add", first, count), e.integer(self.strips, "strips"))
+        last = e.smaller(e.compute("add", first, count), self.all_strips)
         # The strips of full width, and whether one of less is behind them.
         whole = e.smaller(last, e.integer(self.n // self.width, "whole strips"))
         tail = e.compare("ult", whole, last) if self.rest else ""
@@ -184,18 +266,20 @@ class PackedEmitter:
         a, b, c = sides
         across = e.compute("mul", first, str(self.width))
         b, c = (e.offset(p, across, str(self.size)) for p in (b, c))
-        bounds = [part, e.compute("add", part, "1")]
-        tiles = e.integer(self.tiles, "tiles")
-        start, stop = (e.compute("udiv", e.compute("mul", x, tiles), parts) for x in bounds)
+        if not self.in_place and not self.alone:
+            self.panel = e.offset(self.panel, first, self.strip_bytes)
 
         def block(number: str) -> None:
             k = e.compute("mul", number, self.depth)
             depth = e.smaller(e.compute("sub", e.integer(self.k, "k"), k), self.depth)
-            self._pack_b(e.offset(b, k, self.steps[2]), depth, full, tail)
+            here = e.offset(b, k, self.steps[2])
+            if self.alone:
+                row = without_values(lambda line: self._pack_row(here, line, full, tail))
+                e.loop(depth, 1, [], row)
             at = e.offset(a, k, self.steps[1])
-            self._tile_rows(at, c, (start, stop), depth, number, full, tail)
+            self._tile_rows((at, here, c), tile, depth, number, full, tail)
 
-        e.loop(e.integer(self.depths, "depths"), 1, [], without_values(block))
+        e.loop(self.bounds[1], 1, [], without_values(block), self.bounds[0])
 
     def _each_strip(self, full: str, tail: str, body: Callable[[str, bool], None]) -> None:
         """`body` of every strip of the block: the number, and whether it is the narrow one."""
@@ -216,43 +300,40 @@ class PackedEmitter:
     def _vectors_of(self, narrow: bool) -> tuple[int, Value | None]:
         """How many vectors a strip has that count, and the mask of the last one."""
         if not narrow:
-            return self.vectors, None
+            return self.tile.vectors, None
         vectors = -(-self.rest // self.e.lanes)
         last = self.rest - (vectors - 1) * self.e.lanes
         return vectors, self.e.first_lanes(str(last)) if last < self.e.lanes else None
 
-    def _pack_b(self, b: str, depth: str, full: str, tail: str) -> None:
-        """Copy a block of B into strips of which each row follows the one before."""
-        e, row = self.e, self.width * self.size
+    def _pack_row(self, b: str, line: str, full: str, tail: str) -> None:
+        """Copy row `line` of a block of B into the strips."""
+        e, row = self.e, str(self.width * self.size)
+        source = e.offset(b, line, self.steps[2])
+        target = e.offset(self.panel, line, row)
 
-        def line(k: str) -> None:
-            source = e.offset(b, k, self.steps[2])
-            target = e.offset(self.panel, k, str(row))
+        def strip(s: str, narrow: bool) -> None:
+            vectors, mask = self._vectors_of(narrow)
+            there = e.offset(source, s, row)
+            here = e.offset(target, s, self.strip_bytes)
+            for v in range(vectors):
+                value = self._load(self._vector(there, v), mask, v == vectors - 1)
+                e.store(value, self._vector(here, v))
 
-            def strip(s: str, narrow: bool) -> None:
-                vectors, mask = self._vectors_of(narrow)
-                there = e.offset(source, s, str(row))
-                here = e.offset(target, s, self.strip_bytes)
-                for v in range(vectors):
-                    value = self._load(self._vector(there, v), mask, v == vectors - 1)
-                    e.store(value, self._vector(here, v))
-
-            self._each_strip(full, tail, strip)
-
-        e.loop(depth, 1, [], without_values(line))
+        self._each_strip(full, tail if self.rest else "", strip)
 
     def _tile_rows(
-        self, a: str, c: str, tiles: tuple[str, str], depth: str, number: str, full: str, tail: str
+        self, sides: tuple[str, str, str], tile: str, depth: str, number: str, full: str, tail: str
     ) -> None:
-        """The tiles from the first to before the last: high ones, then those one row lower."""
-        e, high = self.e, self.tiles - self.low
-        border = e.integer(high, "border")
-        kinds = [(self.height, "0", border, tiles[0], e.smaller(tiles[1], border))]
+        """A tile of rows, or all of them: high ones, then those one row lower."""
+        e, high, (a, b, c) = self.e, self.tiles - self.low, sides
+        border, tiles = e.integer(high, "border"), e.integer(self.tiles, "tiles")
+        start, stop = ("0", tiles) if self.alone else (tile, e.compute("add", tile, "1"))
+        kinds = [(self.height, start, e.smaller(stop, border))]
         if self.low or self.varies:
-            kinds.append((self.height - 1, border, "", e.larger(tiles[0], border), tiles[1]))
-        for height, _, _, start, stop in kinds:
+            kinds.append((self.height - 1, e.larger(start, border), stop))
+        for height, first, last in kinds:
 
-            def tile(t: str, height: int = height) -> None:
+            def one(t: str, height: int = height) -> None:
                 lower = e.compute("mul", t, str(self.height))
                 if height < self.height:
                     past = e.compute("sub", t, border)
@@ -261,29 +342,25 @@ class PackedEmitter:
                 row = e.offset(c, lower, self.c_row)
                 self._each_strip(
                     full, tail,
-                    lambda s, narrow: self._tile(row, s, height, depth, number, narrow),
+                    lambda s, narrow: self._tile(b, row, s, height, depth, number, narrow),
                 )  # fmt: skip
 
-            def some(tile: Callable[[str], None] = tile, ends: Any = (start, stop)) -> list[Value]:
-                e.loop(ends[1], 1, [], without_values(tile), ends[0])
+            def some(one: Callable[[str], None] = one, ends: Any = (first, last)) -> list[Value]:
+                e.loop(ends[1], 1, [], without_values(one), ends[0])
                 return []
 
-            e.when(e.compare("ult", start, stop), [], some)
+            e.when(e.compare("ult", first, last), [], some)
 
     def _pack_a(self, a: str, height: int, depth: str) -> None:
-        """Copy `height` rows of a block of A."""
-        e, dtype = self.e, self.node.dtype
+        """Copy `height` rows of a block of A into a strip: column after column, each of `_COLUMN`
+        elements, of which those past the rows mean nothing."""
+        e, dtype, column_bytes = self.e, self.node.dtype, str(_COLUMN * self.size)
         if self.by_columns:
-            vectors = -(-height // e.lanes)
-            last = height - (vectors - 1) * e.lanes
-            mask = e.first_lanes(str(last)) if last < e.lanes else None
+            mask = e.first_lanes(str(height)) if height < e.lanes else None
 
             def column(k: str) -> None:
-                there = e.offset(a, k, self.steps[1])
-                here = e.offset(self.strip, k, str(self.a_steps[0]))
-                for v in range(vectors):
-                    value = self._load(self._vector(there, v), mask, v == vectors - 1)
-                    e.store(value, self._vector(here, v))
+                value = self._load(e.offset(a, k, self.steps[1]), mask, True)
+                e.store(value, e.offset(self.strip, k, column_bytes))  # the next one overlaps
 
             e.loop(depth, 1, [], without_values(column))
             return
@@ -292,11 +369,14 @@ class PackedEmitter:
         for _ in range(height - 1):
             rows.append(e.offset(rows[-1], "1", self.steps[0]))
 
-        def piece(k: str) -> None:
-            for i, row in enumerate(rows):
-                value = e.load_along(e.offset(row, k, self.steps[1]), step, dtype)
-                here = e.offset(self.strip, k, str(self.size))
-                e.store(value, e.offset(here, "1", str(i * self.a_steps[1])) if i else here)
+        def piece(k: str, mask: Value | None = None) -> None:
+            e.mask = mask
+            values = [e.load_along(e.offset(row, k, self.steps[1]), step, dtype) for row in rows]
+            e.mask = None
+            values += [e.constant(0, dtype)] * (_COLUMN - height)
+            here = e.offset(self.strip, k, column_bytes)
+            for i, value in enumerate(columns_of(e, values)):
+                e.store(value, self._vector(here, i))
 
         whole = e.compute("and", depth, str(-e.lanes))
 
@@ -305,9 +385,7 @@ class PackedEmitter:
             return []
 
         def end() -> list[Value]:
-            e.mask = e.first_lanes(e.compute("sub", depth, whole))
-            piece(whole)
-            e.mask = None
+            piece(whole, e.first_lanes(e.compute("sub", depth, whole)))
             return []
 
         e.when(e.compare("ne", whole, "0"), [], vectors_of_depth)
@@ -315,41 +393,69 @@ class PackedEmitter:
 
     # -- the tile -------------------------------------------------------------------------
 
-    def _tile(self, c: str, s: str, height: int, depth: str, number: str, narrow: bool) -> None:
+    def _tile(
+        self, b: str, c: str, s: str, height: int, depth: str, number: str, narrow: bool
+    ) -> None:
         """One tile of C: `height` rows of a strip."""
         e, dtype = self.e, self.node.dtype
         vectors, mask = self._vectors_of(narrow)
-        row = self.width * self.size
-        b = e.offset(self.panel, s, self.strip_bytes)
-        c_rows = [e.offset(c, s, str(row))]
+        row = str(self.width * self.size)
+        c_rows = [e.offset(c, s, row)]
         for _ in range(height - 1):
             c_rows.append(e.offset(c_rows[-1], "1", self.c_row))
         places = [(self._vector(r, v), v == vectors - 1) for r in c_rows for v in range(vectors)]
-        zeros = [e.constant(0, dtype)] * (height * vectors)
+        start = [e.constant(0, dtype)] * (height * vectors)
 
         def carried() -> list[Value]:
             return [self._load(at, mask, last) for at, last in places]
 
-        start = zeros
         if self.depths > 1:
-            start = e.when(e.compare("ne", number, "0"), zeros, carried)
-        along, down = self.a_steps
+            start = e.when(e.compare("ne", number, "0"), start, carried)
+        if self.in_place:
+            strip, b_row = e.offset(b, s, row), self.steps[2]
+        else:
+            strip, b_row = e.offset(self.panel, s, self.strip_bytes), row
+        read = _Strips(strip, b_row, mask if self.in_place else None, vectors)
 
-        def body(k: str, totals: list[Value]) -> Sequence[Value]:
-            b_row = e.offset(b, k, str(row))
-            a_column = e.offset(self.strip, k, str(along))
-            columns = [e.load(self._vector(b_row, v), dtype) for v in range(vectors)]
-            after = []
-            for i in range(height):
-                x = e.load_one(e.offset(a_column, "1", str(i * down)) if i else a_column, dtype)
-                after += [e.fma(x, columns[v], totals[i * vectors + v]) for v in range(vectors)]
-            return after
+        def pair(k: str, totals: list[Value]) -> list[Value]:
+            return self._step(read, k, 1, self._step(read, k, 0, totals))
 
-        totals = e.loop(depth, 1, start, body)
+        even = e.compute("and", depth, "-2")
+        totals = e.when(e.compare("ne", even, "0"), start, lambda: e.loop(even, 2, start, pair))
+        paired = totals
+        totals = e.when(
+            e.compare("ne", even, depth), totals, lambda: self._step(read, even, 0, paired)
+        )
         for total, (at, last) in zip(totals, places, strict=True):
             e.mask = mask if last else None
             e.store(total, at)
             e.mask = None
+
+    def _step(self, read: _Strips, k: str, ahead: int, totals: list[Value]) -> list[Value]:
+        """The totals after column number `k` of the strip of A, or the one `ahead`."""
+        e, dtype, vectors = self.e, self.node.dtype, read.vectors
+        row = e.offset(read.b, k, read.b_row)
+        column = e.offset(self.strip, k, str(_COLUMN * self.size))
+        if ahead:
+            row = e.offset(row, "1", read.b_row)
+            column = e.offset(column, "1", str(_COLUMN * self.size))
+        columns = [
+            self._load(self._vector(row, v), read.mask, v == vectors - 1) for v in range(vectors)
+        ]
+        after = []
+        for i in range(len(totals) // vectors):
+            at = e.offset(column, "1", str(i * self.size)) if i else column
+            if self._is_folded(i):
+                xs = e.load_apart(at, dtype, vectors)
+            else:
+                xs = [e.load_one(at, dtype)] * vectors
+            after += [e.fma(xs[v], columns[v], totals[i * vectors + v]) for v in range(vectors)]
+        return after
+
+    def _is_folded(self, i: int) -> bool:
+        """Whether row `i` is one of those of `Tile.folded`, which are spread evenly."""
+        rows, folded = self.tile.rows, self.tile.folded
+        return i * folded // rows != (i + 1) * folded // rows
 
     def _vector(self, row: str, v: int) -> str:
         """The address of vector `v` of a row."""
@@ -361,3 +467,17 @@ class PackedEmitter:
         value = self.e.load(at, self.node.dtype)
         self.e.mask = None
         return value
+
+
+def emit_packed(node: Node, a: View, b: View, tile: Tile, varies: bool) -> list[Kernel]:
+    """The kernels of a product: one, or for each block of the depth one that packs B and one that
+    adds to C. For the arguments see `PackedEmitter`."""
+    make = functools.partial(PackedEmitter, node, a, b, tile, varies)
+    one = make()
+    if one.in_place or one.alone:
+        return [one.product((0, one.depths), None)]
+    panel, kernels = one.panel_node(), []
+    for number in range(one.depths):
+        kernels.append(make().packing(number, panel))
+        kernels.append(make().product((number, number + 1), panel))
+    return kernels
