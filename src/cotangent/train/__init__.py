@@ -1,0 +1,1 @@
+"""Training: metrics, checkpoints, and what a run writes."""
