@@ -73,6 +73,11 @@ class WeightMean:
             parameter.assign(raw)
         self._raw = []
 
+    def settle(self) -> None:
+        """Let the model hold the mean for good."""
+        self.enter()
+        self._raw = []
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Let the model hold the mean inside of the context."""

@@ -29,7 +29,7 @@ LOSSES: dict[str, tuple[Callable[..., Any], str]] = {
     "soft_cross_entropy": (nn.soft_cross_entropy_loss, "distribution"),
     "kl_div": (nn.kl_div_loss, "distribution"),
 }
-_KINDS = {function: kind for function, kind in LOSSES.values()}
+_KINDS = dict(LOSSES.values())
 _METRICS = {"regression": ("mae", "r2"), "binary": ("accuracy",), "classes": ("accuracy",)}
 
 
