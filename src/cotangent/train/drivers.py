@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..tree import flatten
 from .feeds import Rows
 from .steps import Steps, run_each, run_once
 
@@ -100,12 +99,8 @@ class RowsDriver:
     def _epochs(self, run: Run, many: int) -> None:
         """Several whole epochs by one call, where nothing happens between them."""
         found = self._timed(run, self.feed.epochs(run.epoch, many))
-        sizes = np.full(self.count, self.feed.size)
-        for i in range(many):
-            part = {k: v[i * self.count : (i + 1) * self.count] for k, v in found.items()}
-            run.totals.add(part, None, sizes)
-            run.moved(batches=self.count, updates=self.count, loss=float(part["loss"][-1]))
-            run.end_epoch()
+        weights = found.get("weight", np.full(len(found["loss"]), self.feed.size))
+        run.end_epochs(*(x.reshape(many, self.count) for x in (found["loss"], weights)))
 
     def _remainder(self, run: Run) -> None:
         rows = self.feed.remainder(run.epoch)
@@ -134,7 +129,3 @@ class RowsDriver:
         if run.batch == self.count:
             run.end_epoch()
 
-
-def leaves_of(tree: Any) -> list[Any]:
-    """The arrays of a batch."""
-    return [leaf for leaf in flatten(tree)[0] if leaf is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -155,12 +156,8 @@ class Totals:
 
     @property
     def loss(self) -> float:
-        """``sum(weight * loss) / sum(weight)``; the same however the batches came in pieces."""
-        losses = np.concatenate(self.losses).astype(np.float64)
-        weights = np.concatenate(self.weights).astype(np.float64)
-        total = float(weights.sum())
-        kept = weights > 0
-        return float((losses[kept] * weights[kept]).sum()) / total if total else float("nan")
+        """See `mean_loss`."""
+        return mean_loss(np.concatenate(self.losses), np.concatenate(self.weights))
 
     def values(self, prefix: str = "") -> dict[str, Any]:
         """The loss and the metrics by name."""
@@ -168,6 +165,20 @@ class Totals:
         for metric in self.metrics:
             found[f"{prefix}{metric.name}"] = plain(metric.value())
         return found
+
+
+def mean_loss(losses: Array, weights: Array) -> float:
+    """``sum(weight * loss) / sum(weight)``, rounded once: the same in whatever pieces it came.
+
+    A batch that weighs nothing counts nothing, and NaN is the mean of no rows.
+    """
+    heavy = weights.astype(np.float64)
+    terms = np.multiply(losses, heavy, out=np.zeros_like(heavy), where=heavy > 0)
+    total = math.fsum(heavy.tolist())
+    try:
+        return math.fsum(terms.tolist()) / total if total else math.nan
+    except (OverflowError, ValueError):  # of infinities
+        return float(terms.sum()) / total
 
 
 def plain(value: Any) -> Any:

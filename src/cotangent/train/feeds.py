@@ -16,6 +16,7 @@ from ..tree import flatten, unflatten
 from .examples import Batch, Examples
 
 Array = np.ndarray[Any, Any]
+Select = Callable[..., Batch]
 
 
 class Rows:
@@ -44,7 +45,7 @@ class Rows:
         self._epoch = -1
         self._order = np.empty(0, np.int64)
 
-    def select(self) -> Callable[..., Batch]:
+    def select(self) -> Select:
         """The function that turns the numbers of rows into a batch, eagerly or in a trace."""
         leaves, structure = flatten(self.examples.map(lambda x: x))
         held = [None if x is None else Variable(x, "data", False) for x in leaves]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..nn.module import state_dict
 from ..optim.plateau import ReduceLROnPlateau
 from .average import WeightMean
 from .callbacks import Callback
-from .evaluation import Totals, mode
+from .evaluation import Totals, mean_loss, mode
 from .history import History
 from .interrupt import Interrupt
 from .metrics import Metric
@@ -38,6 +39,7 @@ class Run:
         loss: the loss of the last batch.
         last_epoch, last_step: where the run ends.
         folder: the run's folder, or None.
+        norms: the norms of the gradients in the present epoch, where they are clipped.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Run:
         self.totals = Totals(metrics)
         self.callbacks = list(callbacks)
         self._progress = progress
-        self._norms: list[float] = []
+        self.norms: list[float] = []
         self._reason = ""
         self._begun = self._saved = time.perf_counter()
         self._epoch_seconds = 0.0
@@ -119,7 +121,7 @@ class Run:
     def note(self, found: dict[str, Array]) -> None:
         """Take down what steps found besides losses."""
         if "norm" in found:
-            self._norms += found["norm"].tolist()
+            self.norms += found["norm"].tolist()
 
     def moved(self, batches: int, updates: int, loss: float) -> None:
         """So many batches and updates were made."""
@@ -132,14 +134,14 @@ class Run:
         self.epoch += 1
         self.batch = 0
         row: dict[str, Any] = {"epoch": self.epoch, "step": self.step, **self.totals.values()}
-        if self._norms:
-            row["gradient norm"] = float(np.mean(self._norms))
+        if self.norms:
+            row["gradient norm"] = float(np.mean(self.norms))
         if self.validate is not None:
             row |= self.validate()
-        row["lr"] = self._rate()
+        row["lr"] = self._rates_at(np.array([self.step]))[0]
         row["seconds"] = self._since_last_epoch()
         self.totals = Totals(self.totals.metrics)
-        self._norms = []
+        self.norms = []
         self.history.append(row)
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(row.get("validation loss", row["loss"]))
@@ -148,13 +150,35 @@ class Run:
             callback.on_epoch(self, row)
         self._progress.epoch(self, row)
 
-    def _rate(self) -> float:
-        """The learning rate of the last update."""
-        made = max(self.step - 1, 0)
+    def end_epochs(self, losses: Array, weights: Array) -> None:
+        """What `end_epoch` does, for epochs ``[epochs, batches]`` that nothing happens between."""
+        rates = self._rates_at(self.step + np.arange(1, len(losses) + 1) * losses.shape[1])
+        seconds = self._since_last_epoch() / len(losses)
+        norms = np.reshape(self.norms, (len(losses), -1)).mean(axis=1) if self.norms else None
+        for i, (loss, weight) in enumerate(zip(losses, weights, strict=True)):
+            self.epoch += 1
+            self.step += len(loss)
+            row = {"epoch": self.epoch, "step": self.step, "loss": mean_loss(loss, weight)}
+            if norms is not None:
+                row["gradient norm"] = float(norms[i])
+            row["lr"], row["seconds"] = rates[i], seconds
+            self.history.append(row)
+            self._progress.epoch(self, row)
+        self.norms = []
+        self.loss = float(losses[-1, -1])
+
+    def _rates_at(self, steps: Array) -> list[float]:
+        """The learning rates of the updates before these."""
+        rate = self._rate_function()
+        if callable(rate):
+            return [float(rate(max(int(step) - 1, 0))) for step in steps]
+        return [float(rate)] * len(steps)
+
+    def _rate_function(self) -> Any:
+        """The learning rate: a number, or a function of the step."""
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
-            return float(self.schedule(made))
-        rate = getattr(self.optimizer, "lr", float("nan"))
-        return float(rate(made)) if callable(rate) else float(rate)
+            return self.schedule
+        return getattr(self.optimizer, "lr", math.nan)
 
     def _since_last_epoch(self) -> float:
         now = time.perf_counter() - self._begun
