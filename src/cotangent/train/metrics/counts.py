@@ -266,6 +266,7 @@ class ConfusionMatrix(ClassMetric):
             )
         place = rows.targets * size + rows.labels
         new = np.bincount(place, rows.weights, minlength=size * size).reshape(size, size)
+        new = new.astype(np.float64)  # of no rows, the counts are integers
         new[: len(old), : len(old)] += old
         self.state["matrix"] = new
 

@@ -218,7 +218,8 @@ class Spread(NumberMetric):
             ("mean", "squares", rows.targets),
             ("error_mean", "error_squares", rows.targets - rows.predictions),
         ):
-            center = (w * values).sum(0) / more
+            # About the first row, so that equal values have exactly no spread.
+            center = values[0] + (w * (values - values[0])).sum(0) / more
             apart = center - state[mean]
             inside = (w * (values - center) ** 2).sum(0)
             state[squares] = state[squares] + inside + apart**2 * (before * more / (before + more))
