@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from harness import Row, environment, last_line
-from workloads import LEARNING_RATE, WORKLOADS, data, first_weights
+from workloads import LEARNING_RATE, WORKLOADS, data
 
 QUESTIONS = {"fit_mlp": 1.05, "fit_watching": 1.01, "fit_xor": 0.05}
 WITH_IMPORTS = 0.2
