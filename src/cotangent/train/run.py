@@ -234,10 +234,11 @@ class Run:
                     self._between(before)
                     if interrupt.seen:
                         self.stop("interrupted")
-                if self.batch and self._reason == "done":  # steps end inside of an epoch
+                self.saved()
+                if self.batch and self._reason == "done":
+                    # Steps end inside of an epoch: measured, but saved as it was, to be gone on.
                     self.end_epoch()
                 self.noted()
-                self.saved()
                 self.finished()
             finally:
                 self._progress.close(self)
