@@ -21,12 +21,12 @@ from .callbacks import Callback
 from .evaluation import Totals, mean_losses, mode
 from .history import History
 from .interrupt import Interrupt
+from .length import NEVER
 from .metrics import Metric
 from .progress import Progress
 from .stopping import Patience
 
 Array = np.ndarray[Any, Any]
-NEVER = 1 << 62
 
 
 class Run:
