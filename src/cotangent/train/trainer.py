@@ -203,6 +203,12 @@ class Trainer:
         else:
             one = isinstance(self._metrics, (str, Metric))
             names = [self._metrics] if one else list(self._metrics)
+        if names and not isinstance(self._probed, Tensor):
+            raise ArgumentError(
+                "fit: metrics compare targets with the model's predictions, a single tensor, and "
+                + ("there are no targets" if few.y is None else "the model returns several")
+                + "; pass metrics=()"
+            )
         self.metrics = [known_metrics.get(name) for name in names]
         return self.task
 
