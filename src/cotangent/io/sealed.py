@@ -121,6 +121,8 @@ def _as_array(what: str, name: str, value: Any) -> Array:
 
 
 def _facts_as_text(what: str, facts: Any) -> str:
+    if not isinstance(facts, dict):
+        raise ArgumentTypeError(f"{what}: facts must be a dict, not {type(facts).__name__}")
     _check_fact(what, "facts", facts, 0)
     return json.dumps(facts)
 

@@ -58,6 +58,8 @@ def unlock_folder(key: str) -> None:
     with _GUARD:
         handle = _HELD.pop(key, None)
         if handle is not None:
+            if fcntl is not None:  # a child that has just been forked may have it open still
+                fcntl.flock(handle, fcntl.LOCK_UN)
             os.close(handle)
 
 
