@@ -1,0 +1,142 @@
+"""Kill -9 in the middle of training, resume in a fresh process, and compare every byte.
+
+Run as ``python tests/killing_runs.py 50 [seed]``: so many runs, with dropout, shuffling, Adam, a
+schedule, a mean of the weights, and in turn metrics with early stopping, or accumulated gradients
+that are clipped, are killed at random moments; each is resumed in a process of its own, and its
+weights and its history must be those of the run that was not killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+KINDS = ("plain", "metrics", "accumulated")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {"metrics": []},
+    "metrics": {"metrics": ["accuracy", "roc_auc"], "validation": 0.2, "early_stopping": 1000},
+    "accumulated": {"accumulate": 3, "clip_norm": 0.5, "validation": 0.2},
+}
+
+
+def train(folder: str, kind: str, epochs: int) -> None:
+    """Train, or go on with what is in the folder; says ``begun`` when the first step is next."""
+    import numpy as np
+
+    import cotangent as ct
+    from cotangent import nn, optim
+    from cotangent.train import Callback, fit
+
+    class Begun(Callback):
+        def on_start(self, run: Any) -> None:
+            print("begun", flush=True)
+
+    ct.manual_seed(3)
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(1010, 12)).astype(np.float32)
+    y = (x @ generator.normal(size=12) + generator.normal(size=1010) > 0.0).astype(np.int64)
+    model = nn.Sequential(
+        nn.Linear(12, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Dropout(0.3), nn.Linear(48, 1)
+    )
+    fit(
+        model, (x, y), epochs=epochs, batch_size=16, optimizer=optim.Adam(0.01),
+        schedule=optim.cosine_decay(0.01, 64 * epochs), ema=0.99, callbacks=[Begun()],
+        folder=folder, resume=True, checkpoint_seconds=0.02, progress=False, **SETTINGS[kind],
+    )  # fmt: skip
+
+
+def _start(folder: Path, kind: str, epochs: int) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, "train", str(folder), kind, str(epochs)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"a run ended with {process.returncode}")
+
+
+def _result(folder: Path) -> tuple[bytes, list[dict[str, Any]]]:
+    """The final weights, and the history without the times."""
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    return (folder / "model.safetensors").read_bytes(), [
+        {name: value for name, value in row.items() if name != "seconds"} for row in rows
+    ]
+
+
+def kill_and_resume(place: Path, kind: str, epochs: int, moment: float) -> int:
+    """Kill a run so many seconds after it began, and finish it; the step it was resumed from."""
+    process = _start(place, kind, epochs)
+    process.stdout.readline()  # type: ignore[union-attr]
+    select.select([], [], [], moment)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    step = 0
+    names = sorted(p for p in (place / "checkpoints").iterdir() if p.suffix == ".safetensors")
+    if names:
+        from cotangent.train import checkpoint
+
+        step = int(checkpoint.read(place).facts["step"])
+    _finish(_start(place, kind, epochs))
+    return step
+
+
+def kill_runs(count: int, seed: int, epochs: int) -> list[tuple[str, int]]:
+    """Kill so many runs; (kind, the step it was resumed from) of each.
+
+    Raises:
+        RuntimeError: if one ends with another byte than the run that was not killed.
+    """
+    draw = random.Random(seed)
+    found: list[tuple[str, int]] = []
+    with tempfile.TemporaryDirectory() as top:
+        os.environ["COTANGENT_CACHE"] = os.path.join(top, "cache")
+        whole: dict[str, Any] = {}
+        for kind in KINDS[:count]:
+            for again in range(2):  # the second time nothing has to be compiled
+                place = Path(top) / f"{kind}-{again}"
+                process = _start(place, kind, epochs)
+                process.stdout.readline()  # type: ignore[union-attr]
+                begun = time.perf_counter()
+                _finish(process)
+                whole[kind] = _result(place), time.perf_counter() - begun
+        for i in range(count):
+            kind = KINDS[i % len(KINDS)]
+            result, seconds = whole[kind]
+            place = Path(top) / f"killed-{i}"
+            step = kill_and_resume(place, kind, epochs, draw.uniform(0.0, seconds))
+            if _result(place) != result:
+                raise RuntimeError(f"run {i} ({kind}), resumed from step {step}, ends differently")
+            found.append((kind, step))
+    return found
+
+
+def main() -> None:
+    """The command."""
+    if len(sys.argv) == 5 and sys.argv[1] == "train":
+        train(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        return
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    count = int(sys.argv[1])
+    found = kill_runs(count, int(sys.argv[2]) if len(sys.argv) > 2 else 0, epochs=60)
+    steps = sorted(step for _, step in found)
+    updates = {"plain": 64, "metrics": 51, "accumulated": 17}  # of an epoch
+    middle = sum(step % updates[kind] != 0 for kind, step in found)
+    print(
+        f"{count} runs killed and resumed, all bytes equal; resumed from steps {steps}, "
+        f"{middle} of them inside an epoch"
+    )
+
+
+if __name__ == "__main__":
+    main()
