@@ -619,3 +619,13 @@ def test_names_of_arrays_that_look_like_the_format(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         _sealed(path, content)
         assert _same(_read(path), content)
+
+
+def test_the_code_in_the_documentation_runs() -> None:
+    page = Path(__file__).parent.parent / "docs" / "checkpoints.md"
+    blocks = page.read_text("utf-8").split("```python\n")[1:]
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block.partition("```")[0], str(page), "exec"), names)
+    shutil.rmtree(names["folder"])
