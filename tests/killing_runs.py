@@ -2,8 +2,9 @@
 
 Run as ``python tests/killing_runs.py 50 [seed]``: so many runs, with dropout, shuffling, Adam, a
 schedule, a mean of the weights, and in turn metrics with early stopping, or accumulated gradients
-that are clipped, are killed at random moments; each is resumed in a process of its own, and its
-weights and its history must be those of the run that was not killed.
+that are clipped, are killed at random moments; every other one again after it was resumed. Each is
+finished in a process of its own, and its weights and its history must be those of the run that was
+not killed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import cotangent as ct
+from cotangent import nn, optim
+from cotangent.train import Callback, checkpoint, fit
+
 KINDS = ("plain", "metrics", "accumulated")
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {"metrics": []},
@@ -27,18 +34,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+class Begun(Callback):
+    """Says that the first step is next."""
+
+    def on_start(self, run: Any) -> None:
+        """Say it."""
+        print("begun", flush=True)
+
+
 def train(folder: str, kind: str, epochs: int) -> None:
     """Train, or go on with what is in the folder; says ``begun`` when the first step is next."""
-    import numpy as np
-
-    import cotangent as ct
-    from cotangent import nn, optim
-    from cotangent.train import Callback, fit
-
-    class Begun(Callback):
-        def on_start(self, run: Any) -> None:
-            print("begun", flush=True)
-
     ct.manual_seed(3)
     generator = np.random.default_rng(0)
     x = generator.normal(size=(1010, 12)).astype(np.float32)
@@ -78,31 +83,33 @@ def _seconds(folder: Path) -> float:
     return 1.2 * sum(float(row["seconds"]) for row in rows[1:])
 
 
-def kill_and_resume(place: Path, kind: str, epochs: int, moment: float) -> int:
-    """Kill a run so many seconds after it began, and finish it; the step it was resumed from."""
-    process = _start(place, kind, epochs)
-    process.stdout.readline()  # type: ignore[union-attr]
-    select.select([], [], [], moment)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    step = 0
-    names = sorted(p for p in (place / "checkpoints").iterdir() if p.suffix == ".safetensors")
-    if names:
-        from cotangent.train import checkpoint
+def kill_and_resume(place: Path, kind: str, epochs: int, moments: list[float]) -> list[int]:
+    """Kill a run so many seconds after it began, also when it is resumed, and finish it.
 
-        step = int(checkpoint.read(place).facts["step"])
+    Returns:
+        The steps that it was resumed from.
+    """
+    steps = []
+    for moment in moments:
+        process = _start(place, kind, epochs)
+        process.stdout.readline()  # type: ignore[union-attr]
+        select.select([], [], [], moment)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        there = checkpoint.exists(place)
+        steps.append(int(checkpoint.read(place).facts["step"]) if there else 0)
     _finish(_start(place, kind, epochs))
-    return step
+    return steps
 
 
-def kill_runs(count: int, seed: int, epochs: int) -> list[tuple[str, int]]:
-    """Kill so many runs; (kind, the step it was resumed from) of each.
+def kill_runs(count: int, seed: int, epochs: int) -> list[tuple[str, list[int]]]:
+    """Kill so many runs, every other one twice; (kind, the steps it was resumed from) of each.
 
     Raises:
         RuntimeError: if one ends with another byte than the run that was not killed.
     """
     draw = random.Random(seed)
-    found: list[tuple[str, int]] = []
+    found: list[tuple[str, list[int]]] = []
     with tempfile.TemporaryDirectory() as top:
         os.environ["COTANGENT_CACHE"] = os.path.join(top, "cache")
         whole: dict[str, Any] = {}
@@ -114,10 +121,11 @@ def kill_runs(count: int, seed: int, epochs: int) -> list[tuple[str, int]]:
             kind = KINDS[i % len(KINDS)]
             result, seconds = whole[kind]
             place = Path(top) / f"killed-{i}"
-            step = kill_and_resume(place, kind, epochs, draw.uniform(0.0, seconds))
+            moments = [draw.uniform(0.0, seconds / (1 + i % 2)) for _ in range(1 + i % 2)]
+            steps = kill_and_resume(place, kind, epochs, moments)
             if _result(place) != result:
-                raise RuntimeError(f"run {i} ({kind}), resumed from step {step}, ends differently")
-            found.append((kind, step))
+                raise RuntimeError(f"run {i} ({kind}), resumed from {steps}, ends differently")
+            found.append((kind, steps))
     return found
 
 
@@ -130,12 +138,12 @@ def main() -> None:
         raise SystemExit(__doc__)
     count = int(sys.argv[1])
     found = kill_runs(count, int(sys.argv[2]) if len(sys.argv) > 2 else 0, epochs=60)
-    steps = sorted(step for _, step in found)
+    steps = sorted(step for _, steps in found for step in steps)
     updates = {"plain": 64, "metrics": 51, "accumulated": 17}  # of an epoch
-    middle = sum(step % updates[kind] != 0 for kind, step in found)
+    middle = sum(step % updates[kind] != 0 for kind, steps in found for step in steps)
     print(
-        f"{count} runs killed and resumed, all bytes equal; resumed from steps {steps}, "
-        f"{middle} of them inside an epoch"
+        f"{count} runs killed {len(steps)} times and resumed, all bytes equal; resumed from the "
+        f"steps {steps}, {middle} of them inside an epoch"
     )
 
 

@@ -137,13 +137,19 @@ class Trainer:
                 run.say(f"resumed in epoch {run.epoch + 1}, after {run.step} steps")
             run.noted, run.saved = lambda: folder.note(run), lambda: folder.save(run)
             run.save_seconds = real("fit", "checkpoint_seconds", seconds, 0.0)
-            run.finished = lambda: (self._finish(run), folder.end(run))[0]
+
+            def finished() -> None:
+                self._finish(run)
+                folder.end(run)
+
+            run.finished = finished
             run.go(driver.advance)
 
     def _settings(self, source: Examples | Stream, order: dict[str, Any]) -> dict[str, Any]:
         """What decides the numbers of a run, apart from its length and what is held out."""
-        data = "a stream"
-        if isinstance(source, Examples):
+        if isinstance(source, Stream):
+            data = f"a stream of {source.count or 'some'} batches"
+        else:
             data = described(flatten(source.map(lambda x: x))[0])
         return {
             **order, "data": data, "loss": self.task.why if self.task else "",
