@@ -164,9 +164,14 @@ def _refused_or_equal(path: Path, data: bytes, content: Content = EXAMPLE) -> bo
     return False
 
 
-def test_every_damaged_byte_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunk", [1 << 24, 97])
+def test_every_damaged_byte_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
     path = tmp_path / "x"
     whole = _sealed(path)
+    monkeypatch.setattr(sealed, "_CHUNK", chunk)  # files are read and hashed in such pieces
+    assert _same(_read(path), EXAMPLE)
     for at in range(len(whole)):
         for change in (0x01, 0x20, 0xFF):
             data = bytearray(whole)
