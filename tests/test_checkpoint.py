@@ -306,6 +306,10 @@ def test_a_forged_file_that_is_right_is_read(tmp_path: Path) -> None:
         (_header({"w": _entry(shape=(0, 2**70), offsets=(0, 0))}), "is not as"),
         (_header({"w": _entry(), "v": _entry()}), "overlap"),
         (_header({"w": _entry(), "v": _entry("U8", (4,), (2, 6))}), "overlap"),
+        (
+            _header({"w": _entry("U8", (2,), (0, 2)), "v": _entry("U8", (2,), (6, 8))}),
+            "leave gaps",
+        ),
         (_header({}), "do not fill"),
         (_header({"w": _entry("BOOL", (8,))}), "no bools"),
         (_header({"w": 3}), "is not as"),

@@ -411,3 +411,24 @@ def test_metrics_of_a_run_read_the_predictions_as_they_are() -> None:
     assert found["accuracy"] == np.mean((p > 0.5) == one) != np.mean(one)
     np.testing.assert_allclose(found["log_loss"], found["loss"], rtol=1e-5)
     np.testing.assert_allclose(found["mae"], np.abs(p - one).mean(), rtol=1e-5)
+
+
+def test_measuring_in_the_middle_of_an_epoch_disturbs_nothing() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    y = x.argmax(-1)
+
+    def accuracies(measure: bool) -> list[float]:
+        ct.manual_seed(0)
+        trainer = train.Trainer(nn.Linear(3, 3), metrics="accuracy", compile=False)
+
+        class Measure(train.Callback):
+            every = 1
+
+            def on_step(self, run: Any) -> None:
+                if measure:
+                    trainer.evaluate((x, y))
+
+        history = trainer.fit((x, y), epochs=2, callbacks=[Measure()], progress=False)
+        return history.series("accuracy")
+
+    assert accuracies(True) == accuracies(False)
