@@ -438,6 +438,28 @@ def test_a_callback_ends_a_run():
     assert history.series("twice")[0] == 2 * history.series("loss")[0]
 
 
+@pytest.mark.parametrize("metrics", [(), ("mae",)])
+def test_a_loss_that_is_nan_ends_a_run(metrics):
+    with pytest.warns(RuntimeWarning, match="the loss became NaN"):
+        history = run(
+            network(), (X, Y), epochs=5000, optimizer=optim.SGD(1e9), loss="mse", metrics=metrics
+        )
+    assert history.stopped == "the loss became NaN"
+    assert len(history) < 5000
+
+
+def test_rows_mapped_from_a_file_are_not_copied(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    trainer = Trainer(network())
+    source, _ = trainer._sources((mapped, Y), None, None, 0)
+    assert np.shares_memory(source.x, mapped)
+    model, other = network(), network()
+    run(model, (mapped, Y))
+    run(other, (X, Y))
+    assert weights(model) == weights(other)
+
+
 class Interrupting(Callback):
     every = 1
 

@@ -112,12 +112,19 @@ def _not_finite(examples: Examples) -> list[Finding]:
     found = []
     for name, part in (("inputs", examples.x), ("targets", examples.y)):
         for array in flatten(part)[0]:
-            if array is None or array.dtype.kind != "f" or isinstance(array, np.memmap):
-                continue  # what is mapped from a file is not read for this
+            if array is None or array.dtype.kind != "f" or _is_mapped(array):
+                continue  # a file is not read as a whole for this
             row = _bad_row(array)
             if row is not None:
                 found.append(Finding(True, _bad_text(name, array, row)))
     return found
+
+
+def _is_mapped(array: Any) -> bool:
+    """Whether an array lies in a file."""
+    while array is not None and not isinstance(array, np.memmap):
+        array = getattr(array, "base", None)
+    return array is not None
 
 
 def _bad_row(array: Array) -> int | None:
