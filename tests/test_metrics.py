@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -432,3 +434,19 @@ def test_measuring_in_the_middle_of_an_epoch_disturbs_nothing() -> None:
         return history.series("accuracy")
 
     assert accuracies(True) == accuracies(False)
+
+
+def test_the_code_in_the_documentation_runs() -> None:
+    page = Path(__file__).parent.parent / "docs" / "metrics.md"
+    blocks = page.read_text("utf-8").split("```python\n")[1:]
+    assert len(blocks) == 3
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block.partition("```")[0], str(page), "exec"), names)
+    shutil.rmtree(names["folder"])
+
+
+def test_the_documentation_names_every_metric() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text("utf-8")
+    missing = [name for name in metrics.__all__ if name in metrics.NAMES and name not in text]
+    assert not missing
