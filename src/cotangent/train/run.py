@@ -275,7 +275,7 @@ class Run:
 
 def checked_callbacks(callbacks: Sequence[Callback]) -> list[Callback]:
     """The callbacks; raises for what is none, or counts steps by no positive number."""
-    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    found: list[Callback] = list(callbacks)
     for callback in found:
         if not isinstance(callback, Callback):
             raise ArgumentTypeError(

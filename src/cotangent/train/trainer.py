@@ -38,7 +38,7 @@ from .state import described
 from .steps import Steps, Update
 from .stopping import EarlyStopping, Patience, as_stopping, monitored
 from .stream import Packing, Stream, StreamDriver
-from .tasks import Task, find_task, fitting_targets
+from .tasks import Task, find_task, fitting_targets, form_of
 
 Array = np.ndarray[Any, Any]
 
@@ -209,7 +209,8 @@ class Trainer:
                 + ("there are no targets" if few.y is None else "the model returns several")
                 + "; pass metrics=()"
             )
-        self.metrics = [known_metrics.get(name) for name in names]
+        form = form_of(self.task, self._probed)
+        self.metrics = [known_metrics.get_for(name, **form) for name in names]
         return self.task
 
     def _try(self, x: Any) -> Any:
@@ -318,7 +319,7 @@ class Trainer:
     def _measured(self, source: Examples | Stream) -> dict[str, Any]:
         if self._evaluation is None:
             raise ArgumentError("evaluate: there is no objective")
-        totals = Totals([known_metrics.get(m) for m in self.metrics])
+        totals = Totals([metric.new() for metric in self.metrics])
         if isinstance(source, Examples):
             stretches = pieces(self._fitted(source))
         else:
