@@ -553,6 +553,7 @@ def test_history():
         ({"class_weight": "balanced"}, "needs targets that are classes"),
         ({"metrics": ["acuracy"]}, "did you mean 'accuracy'"),
         ({"early_stopping": "soon"}, "a number of epochs"),
+        ({"callbacks": Noting()}, "must be a list of callbacks"),
         ({"callbacks": [print]}, "made from train.Callback"),
         ({"callbacks": [Noting(0)]}, "every must be positive"),
         ({"resume": True}, "needs the folder"),

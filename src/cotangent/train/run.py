@@ -275,7 +275,9 @@ class Run:
 
 def checked_callbacks(callbacks: Sequence[Callback]) -> list[Callback]:
     """The callbacks; raises for what is none, or counts steps by no positive number."""
-    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    if not isinstance(callbacks, (list, tuple)):
+        raise ArgumentTypeError(f"fit: callbacks must be a list of callbacks, not {callbacks!r}")
+    found = list(callbacks)
     for callback in found:
         if not isinstance(callback, Callback):
             raise ArgumentTypeError(
