@@ -1,5 +1,13 @@
-"""Pictures: curves as SVG text, without a plotting package."""
+"""Pictures by which training is understood."""
 
-from .curve import Panel, Series, curves_svg
+from .distributions import Distribution, distribution
+from .functions import ACTIVATIONS, activations, losses
+from .graphs import graph
+from .inside import Histograms, dead_units, flow
+from .predictions import confusion, residuals
+from .training import Panel, Series, curves, curves_svg
 
-__all__ = ["Panel", "Series", "curves_svg"]
+__all__ = [
+    "ACTIVATIONS", "Distribution", "Histograms", "Panel", "Series", "activations", "confusion",
+    "curves", "curves_svg", "dead_units", "distribution", "flow", "graph", "losses", "residuals",
+]  # fmt: skip
