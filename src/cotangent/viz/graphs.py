@@ -31,6 +31,8 @@ _MERMAID = {
     "output": "fill:#c9efdf,stroke:#0a7555,color:#06301f,stroke-width:3px",
     "error": "fill:#ffd0d0,stroke:#c22b2b,color:#5a0d0d,stroke-width:3px",
 }
+# What operations outside of all layers are called.
+_PHASES = {"forward": "loss", "backward": "gradient of the loss"}
 _SHAPES = {"input": "([{}])", "output": "([{}])", "parameter": "[/{}/]", "state": "[/{}/]"}
 
 
@@ -136,7 +138,7 @@ def _texts(node: GraphNode) -> list[str]:
             if len(lines[-1]) + len(word) > 44:
                 lines.append("")
             lines[-1] = f"{lines[-1]} {word}".strip()
-        return [node.name, *lines[:5]]
+        return [node.name, *lines[:7]]
     head = f"{node.name} {node.detail}".strip()
     if node.shape is None:
         return [shortened(head, 34)]
@@ -162,11 +164,12 @@ def _draw(picture: ComputationGraph) -> Drawing:
     elements += [_node(node, *placed.nodes[node.number]) for node in picture.nodes]
     used = {_look(node) for node in picture.nodes}
     legend, height = _legend([item for item in _LEGEND if item[0] in used], placed)
-    if picture.error:
-        legend.append(text(12, height + 16, shortened(picture.error, 110), style="warn"))
-        height += 24
-    width = max(placed.width, 300.0, 6.4 * min(len(picture.error), 110) + 24)
-    return Drawing(width, height, (*elements, *legend), f"computation graph of {picture.title}")
+    return Drawing(
+        max(placed.width, 300.0),
+        height,
+        (*elements, *legend),
+        f"computation graph of {picture.title}",
+    )
 
 
 def _legend(items: Sequence[tuple[str, str]], placed: Placed) -> tuple[list[str], float]:
@@ -214,16 +217,19 @@ def _edge(points: Sequence[tuple[float, float]], arrow: bool) -> str:
 
 
 def _merged(nodes: Sequence[GraphNode]) -> list[GraphNode]:
-    """One node for what one layer computed without leaving it; leaves and outputs stay."""
+    """One node for what one layer computed without leaving it, one for all new values of variables;
+    what a layer owns is left out."""
     merged: list[GraphNode] = []
     number_of: dict[int, int] = {}
     for node in nodes:
-        if node.kind in ("parameter", "constant", "state"):
-            continue  # they belong to the layer that uses them
+        owned = node.kind in ("parameter", "constant", "state")
+        if owned or node.name == "host scalar":
+            continue
+        if node.kind == "output" and node.name.startswith("new "):
+            node = replace(node, name="new values of variables", shape=None, dtype="")
         inputs = [number_of[i] for i in node.inputs if i in number_of]
         last = merged[-1] if merged else None
-        same = last is not None and node.kind == last.kind == "operation"
-        if same and last is not None and (last.layer, last.backward) == (node.layer, node.backward):
+        if last is not None and _belongs(node, last):
             inputs = [i for i in (*last.inputs, *inputs) if i != last.number]
             merged[-1] = replace(
                 last, shape=node.shape, dtype=node.dtype, inputs=tuple(dict.fromkeys(inputs))
@@ -231,8 +237,8 @@ def _merged(nodes: Sequence[GraphNode]) -> list[GraphNode]:
         else:
             name, detail = node.name, node.detail
             if node.kind == "operation":
-                what = "gradient" if node.backward else "operations"
-                name, detail = node.layer or what, ""
+                what = node.groups[0] if node.groups else "operations"
+                name, detail = node.layer or _PHASES.get(what, what), ""
             merged.append(
                 replace(
                     node, number=len(merged), name=name, detail=detail,
@@ -242,6 +248,14 @@ def _merged(nodes: Sequence[GraphNode]) -> list[GraphNode]:
             )  # fmt: skip
         number_of[node.number] = merged[-1].number
     return merged
+
+
+def _belongs(node: GraphNode, last: GraphNode) -> bool:
+    if node.kind != last.kind or node.kind not in ("operation", "output"):
+        return False
+    if node.kind == "output":
+        return node.name == last.name == "new values of variables"
+    return (last.layer, last.backward) == (node.layer, node.backward)
 
 
 def _mermaid_groups(nodes: Sequence[GraphNode], lines: list[str]) -> None:

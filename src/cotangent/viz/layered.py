@@ -184,9 +184,7 @@ class _Layers:
         for key, place in zip(row, spaced(wanted, weights, apart), strict=True):
             x[key] = place
 
-    def _finish(
-        self, rows: list[list[Key]], x: dict[Key, float], crossings: int
-    ) -> Arrangement:
+    def _finish(self, rows: list[list[Key]], x: dict[Key, float], crossings: int) -> Arrangement:
         left = min(x[key] - self.sizes[key][0] / 2 for key in x)
         right = max(x[key] + self.sizes[key][0] / 2 for key in x)
         tops, top = [], 0.0
@@ -199,7 +197,7 @@ class _Layers:
         y = {}
         for rank, row in enumerate(rows):
             for key in row:
-                y[key] = tops[rank] + (tall[rank] - self.sizes[key][1]) / 2
+                y[key] = tops[rank]
                 if not (isinstance(key, tuple) and key[:1] == ("bend",)):
                     drawn.corners[key] = (middle[key] - self.sizes[key][0] / 2, y[key])
         for net in self.nets:

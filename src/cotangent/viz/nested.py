@@ -23,7 +23,7 @@ class Group:
     """A layer, and what was computed in it without leaving it.
 
     Attributes:
-        name: path of the layer, "backward", or "" for the whole.
+        name: path of the layer, "forward", "backward", "update", or "" for the whole.
         numbers: of the nodes right inside of it.
         groups: inside of it.
         members: numbers of all nodes inside.
@@ -176,5 +176,9 @@ class _Level:
             level.put(placed, left + x + level.shift, top + y + HEAD)
         for net, sink, points in self.arrangement.routes:
             moved = [(left + x, top + y) for x, y in points]
+            if net.source == ("in", net.name):
+                moved.insert(0, (moved[0][0], top - HEAD))
+            if sink == ("out", net.name):
+                moved.append((moved[-1][0], top + self.arrangement.height + MARGIN))
             ends = [key if isinstance(key, int) else -1 for key in (net.source, sink)]
             placed.edges.append((ends[0], ends[1], moved))

@@ -13,13 +13,14 @@ from ..compiler.compiled import Jitted, jit
 from ..compiler.trace import Trace, TracedNode
 from ..dtypes import DType
 from ..errors import ArgumentTypeError, Error
+from ..nn.module import Module
 from ..shapes import Shape
 from ..tensors import Tensor
 from ..tree import flatten
 from ..variables import named_variables
 
 _KINDS = {g.ARGUMENT: "input", g.HOST: "input", g.CONSTANT: "constant"}
-_SHOWN_ATTRIBUTES = 26  # characters
+_SHOWN_ATTRIBUTES = 22  # characters
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class GraphNode:
         detail: numbers and attributes of an operation, such as ``· 0.5``.
         shape, dtype: of the value; None and "" of an error.
         layer: path of the layers around it, such as ``MLP.l1``.
-        groups: the layers around it from the outside, such as ("MLP", "MLP.l1").
+        groups: the layers around it from the outside, such as ("MLP", "MLP.l1"); where there
+            are derivatives, "forward", "backward" or, for what comes after them, "update" first.
         source: the user's line.
         backward: whether it is part of a derivative.
         inputs: numbers of the nodes that it is computed from.
@@ -84,14 +86,14 @@ def traced_nodes(
         raise ArgumentTypeError(f"graph: takes a function, not {type(function).__name__}")
     jitted = function if isinstance(function, Jitted) else jit(function)
     name = jitted.__name__
-    if backward:
-        jitted = jit(_with_gradients(function))
+    if backward or isinstance(function, Module):
+        jitted = jit(_wrapped(function, backward))
     trace = _Recording()
     call = placeholders(args, {})
     try:
         traced = jitted._trace(*call, trace=trace)
     except Error as error:
-        return name, _failed(trace, error), str(error).partition("\n")[0]
+        return name, _failed(trace, error), error.message.partition("\n")[0]
     writer = _Writer(trace, traced.graph.nodes)
     for i, node in enumerate(traced.graph.outputs):
         writer.output("output" if len(traced.graph.outputs) == 1 else f"output {i}", node)
@@ -100,18 +102,22 @@ def traced_nodes(
     return name, writer.nodes, ""
 
 
-def _with_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, and the gradients of the sum of all its results."""
+def _wrapped(function: Callable[..., Any], backward: bool) -> Callable[..., Any]:
+    """`function`, if asked for with the gradients of the sum of all its results, and with the names
+    of its arguments; those of a model are in `forward`."""
 
-    def with_gradients(*args: Any) -> Any:
+    def call(*args: Any) -> Any:
         results = function(*args)
+        if not backward:
+            return results
         total: Any = 0.0
         for leaf in flatten(results)[0]:
             if isinstance(leaf, Tensor):
                 total = total + leaf.sum()
         return results, total.backward()
 
-    return with_gradients
+    call.__wrapped__ = getattr(function, "forward", function)  # type: ignore[attr-defined]
+    return call
 
 
 class _Writer:
@@ -123,6 +129,8 @@ class _Writer:
         self.nodes: list[GraphNode] = []
         self.numbers: dict[int, int] = {}
         self.variables = _variable_names(trace)
+        derivatives = [node.order for node in nodes if node.backward]
+        self.first = min(derivatives, default=0)  # derivative in the order of the trace
         first_use: dict[int, g.Node] = {}
         for node in sorted(nodes, key=lambda n: n.order):
             for x in node.inputs:
@@ -143,33 +151,40 @@ class _Writer:
         elif node.role == g.ARGUMENT:
             name = self.trace.names[node.payload]
         elif node.role == g.HOST:
-            name = "number of the host"
-        inside = kind != "input"
-        self._add(node, kind, name, "", place.layer if inside else "", inside and place.backward)
+            name = "host scalar"
+        self._add(node, kind, name, "", None if kind == "input" else place)
 
     def _operation(self, node: g.Node) -> None:
         detail = [str(x.payload.flat[0].item())[:8] for x in node.inputs if _is_number(x)]
         shown = [f"{k}={v}" for k, v in node.attrs.items() if not callable(v)]
         detail += [part for part in shown if len(part) <= _SHOWN_ATTRIBUTES]
-        self._add(node, "operation", node.op, ", ".join(detail), node.layer, node.backward)
+        self._add(node, "operation", node.op, ", ".join(detail), node)
 
-    def _add(
-        self, node: g.Node, kind: str, name: str, detail: str, layer: str, backward: bool
-    ) -> None:
+    def _add(self, node: g.Node, kind: str, name: str, detail: str, place: g.Node | None) -> None:
+        """Write a node down, where `place` is in the groups."""
+        groups, layer = ((), "") if place is None else (self._groups(place), place.layer)
         number = self.numbers[id(node)] = len(self.nodes)
         inputs = tuple(self.numbers[id(x)] for x in node.inputs if id(x) in self.numbers)
         self.nodes.append(
             GraphNode(
-                number, kind, name, detail, node.shape, str(node.dtype), layer,
-                self._groups(layer, backward), node.source, backward, tuple(dict.fromkeys(inputs)),
+                number, kind, name, detail, node.shape, str(node.dtype), layer, groups,
+                node.source, place is not None and place.backward, tuple(dict.fromkeys(inputs)),
             )
         )  # fmt: skip
 
-    def _groups(self, layer: str, backward: bool) -> tuple[str, ...]:
+    def _groups(self, node: g.Node) -> tuple[str, ...]:
+        found = self.layers(node.layer)
+        if not self.first:
+            return found
+        if node.backward:
+            return ("backward", *found)
+        return ("update" if node.order > self.first else "forward", *found)
+
+    def layers(self, layer: str) -> tuple[str, ...]:
+        """The layers around something, from the outside."""
         parts = layer.split(".") if layer else []
         paths = [".".join(parts[: i + 1]) for i in range(len(parts))]
-        found = tuple(path for path in paths if path in self.trace.paths)
-        return ("backward", *found) if backward else found
+        return tuple(path for path in paths if path in self.trace.paths)
 
     def output(self, name: str, node: g.Node) -> None:
         """A node that stands for a result."""
@@ -190,7 +205,7 @@ def _failed(trace: _Recording, error: Error) -> list[GraphNode]:
     writer.nodes.append(
         GraphNode(
             len(writer.nodes), "error", name, error.message.partition("\n")[0], None, "", layer,
-            writer._groups(layer, False), _source(error), False, tuple(dict.fromkeys(numbers)),
+            writer.layers(layer), _source(error), False, tuple(dict.fromkeys(numbers)),
         )
     )  # fmt: skip
     return writer.nodes
@@ -215,7 +230,9 @@ def _culprit(error: Error) -> tuple[str, list[g.Node]]:
         ]
         if nodes:
             primitive = frame.f_locals.get("primitive")
-            name = getattr(primitive, "name", None) or code.co_name.strip("_")
+            layer = type(frame.f_locals.get("self")).__name__
+            word = layer if code.co_name == "forward" else code.co_name.strip("_")
+            name = getattr(primitive, "name", None) or word
             found = (name, nodes)
     return found
 
