@@ -268,5 +268,5 @@ __all__ = [
     "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh",
     "tensor", "tensordot", "testing", "tile", "topk", "trace", "train", "tril", "triu", "trunc",
     "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "variance",
-    "vecdot", "viz", "vjp", "vmap", "where", "xlogy", "zeros", "zeros_like",
+    "vecdot", "vjp", "viz", "vmap", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

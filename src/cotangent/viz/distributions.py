@@ -42,23 +42,6 @@ class Distribution:
     zeros: float
     broken: int
 
-    def facts(self) -> dict[str, Any]:
-        """The numbers as plain lists, for JSON."""
-        return {
-            "name": self.name, "counts": self.counts.tolist(), "edges": self.edges.tolist(),
-            "mean": self.mean, "deviation": self.deviation, "zeros": self.zeros,
-            "broken": self.broken,
-        }  # fmt: skip
-
-    @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Distribution:
-        """What `facts` wrote down."""
-        return cls(
-            str(facts["name"]), np.asarray(facts["counts"], np.int64),
-            np.asarray(facts["edges"], np.float64), float(facts["mean"]),
-            float(facts["deviation"]), float(facts["zeros"]), int(facts["broken"]),
-        )  # fmt: skip
-
 
 def distribution(name: str, values: Any, bins: int = BINS) -> Distribution:
     """The distribution of the elements of an array or tensor.
@@ -174,30 +157,6 @@ class HistogramsOverTime(Picture):
         if not found:
             raise ArgumentError("histograms: nothing was recorded; call record(model) first")
         return found
-
-    def facts(self) -> dict[str, Any]:
-        """The numbers as plain lists, for JSON."""
-        kinds = {
-            "weights": self.weights,
-            "gradients": self.gradients,
-            "activations": self.activations,
-        }
-        return {
-            "epochs": list(self.epochs),
-            **{
-                kind: {path: [d.facts() for d in series] for path, series in rows.items()}
-                for kind, rows in kinds.items()
-            },
-        }
-
-    @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> HistogramsOverTime:
-        """What `facts` wrote down."""
-        kinds = [
-            {path: [Distribution.of_facts(d) for d in series] for path, series in facts[k].items()}
-            for k in ("weights", "gradients", "activations")
-        ]
-        return cls(tuple(map(int, facts["epochs"])), *kinds)
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -15,6 +15,7 @@ from ..nn.losses import mse_loss
 from ..nn.module import Module, named_parameters
 from ..nn.watching import Watching, watch
 from ..tensors import Tensor, tensor
+from ..train.callbacks import Callback
 from ..variables import named_variables, walk
 from .distributions import Distribution, HistogramsOverTime, distribution, magnitudes, ridges
 from .drawing import Drawing, Picture, shortened, text
@@ -217,7 +218,7 @@ def _units(path: str, out: Array, gradient: Any) -> LayerUnits:
     return LayerUnits(path, active, constant | (g == 0).all(axis=0))
 
 
-class Histograms:
+class Histograms(Callback):
     """Records the distributions of weights, gradients and activations by epoch.
 
     As a callback of `ct.train.fit` it records after each epoch; in a loop of your own call
@@ -239,10 +240,15 @@ class Histograms:
     def __init__(self, x: Any = None, y: Any = None, loss: Any = None, every: int = 1) -> None:
         if every < 1:
             raise ArgumentError(f"Histograms: every must be 1 or more, got {every}")
-        self.x, self.y, self.every = x, y, every
+        self.x, self.y, self._every = x, y, every
         self.loss = mse_loss if loss is None else loss
         self.epochs: list[int] = []
         self._kinds: tuple[dict[str, list[Distribution]], ...] = ({}, {}, {})
+
+    def on_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        """Record after an epoch."""
+        if run.epoch % self._every == 0:
+            self.record(run.model, run.epoch)
 
     def record(self, model: Any, epoch: int | None = None) -> None:
         """Take the distributions now."""
@@ -267,7 +273,7 @@ class Histograms:
 
     def picture(self) -> HistogramsOverTime:
         """What was recorded so far."""
-        return HistogramsOverTime(tuple(self.epochs), *(dict(kind) for kind in self._kinds))
+        return HistogramsOverTime(tuple(self.epochs), *map(dict, self._kinds))
 
 
 def _short(value: float) -> str:

@@ -14,6 +14,7 @@ from ..errors import ArgumentError
 from ..gradients import no_grad
 from ..nn.module import named_parameters, parameters
 from ..tensors import tensor
+from ..train.callbacks import Callback
 from .inside import undisturbed
 from .plots import INK, SHADES, Plot, at_most_ticks, axes_on, bar, label, levels
 
@@ -71,7 +72,7 @@ class Landscape(Plot):
         solid.set_zlabel("loss", color=INK)
 
 
-class Trajectory:
+class Trajectory(Callback):
     """Keeps the weights after every epoch, for `landscape`: a callback of `ct.train.fit`, or call
     `record` yourself.
 
@@ -84,6 +85,14 @@ class Trajectory:
 
     def __init__(self) -> None:
         self.snapshots: list[Array] = []
+
+    def on_start(self, run: Any) -> None:
+        """Keep the weights that training begins with."""
+        self.record(run.model)
+
+    def on_epoch(self, run: Any, row: dict[str, Any]) -> None:
+        """Keep the weights after an epoch."""
+        self.record(run.model)
 
     def record(self, model: Any) -> None:
         """Keep the weights of now."""

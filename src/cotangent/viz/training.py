@@ -16,7 +16,8 @@ from .drawing import Drawing, Picture
 # Metrics between 0 and 1 that people read as percent.
 _PERCENT = ("accuracy", "precision", "recall", "f1", "auc", "top")
 _PREFIXES = {"validation": "validation", "val": "validation", "training": "training"}
-_NOT_DRAWN = ("epoch", "step", "steps")
+_NOT_DRAWN = ("epoch", "step", "steps", "seconds")
+_ONLY_IF_VARYING = ("lr", "learning rate")
 _ALWAYS_LOGARITHMIC = 30.0  # a loss that falls by more is shown on a logarithmic axis
 
 
@@ -104,7 +105,7 @@ def curves(history: Any, title: str = "Training") -> TrainingCurves:
         first, _, rest = name.partition(" ")
         if rest and first in _PREFIXES:
             grouped.setdefault(rest, []).append(Series(_PREFIXES[first], values))
-        elif name not in _NOT_DRAWN:
+        elif name not in _NOT_DRAWN and not (name in _ONLY_IF_VARYING and len(set(values)) < 2):
             grouped.setdefault(name, []).insert(0, Series("training", values))
     panels = [
         _panel(label, series)
