@@ -154,11 +154,9 @@ class Trace:
         """Ops from here on belong to `layer`."""
         self.note(layer)
         parent, path = self._layers[-1] if self._layers else (None, "")
-        if parent is None:  # the outermost, or one that a checkpoint runs again
-            path = type(layer).__name__
-        else:
-            path = f"{path}.{_child_name(parent, layer)}"
-        self._layers.append((layer, path))
+        # Without a parent it is the outermost, or one that a checkpoint runs again.
+        name = type(layer).__name__ if parent is None else f"{path}.{_child_name(parent, layer)}"
+        self._layers.append((layer, name))
         self._layer_changes()
 
     def leave_layer(self) -> None:

@@ -71,7 +71,7 @@ def _flops(node: Node) -> int:
 
 def moved_bytes(layer: Module, calls: Sequence[Call]) -> int:
     """Bytes of the parameters, inputs and results: what a layer has to move at least."""
-    tensors = [*parameters(layer)] * len(calls)
+    tensors: list[Tensor] = [*parameters(layer)] * len(calls)
     for call in calls:
         tensors += [x for x in (*call.args, *call.kwargs.values()) if isinstance(x, Tensor)]
         if isinstance(call.result, Tensor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -225,7 +225,7 @@ def _noting(
 # -- for notebooks and reports ----------------------------------------------------------------
 
 
-def table_html(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table_html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; columns of numbers are aligned to the right."""
     right = [
         all(row[i].replace(",", "").replace(".", "").isdigit() or row[i] in "-" for row in rows)
@@ -233,7 +233,7 @@ def table_html(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     ]
     sides = ["right" if r else "left" for r in right]
 
-    def cells(kind: str, row: tuple[str, ...]) -> str:
+    def cells(kind: str, row: Sequence[str]) -> str:
         return "".join(
             f'<{kind} style="text-align:{side}">{escape(cell)}</{kind}>'
             for cell, side in zip(row, sides, strict=True)

@@ -14,6 +14,7 @@ from ..errors import ArgumentError, ArgumentTypeError
 from ..functional import relu, sigmoid, softplus, tanh
 from ..nn.classification import binary_cross_entropy, cross_entropy_loss
 from ..nn.losses import mse_loss
+from ..ops import Primitive
 from ..rearrange import stack
 from ..spelling import closest
 from ..tensors import Tensor, tensor
@@ -143,10 +144,14 @@ def losses(points: int = 199) -> LossCurves:
         ("cross-entropy", _cross_entropy),
     )
     logits = np.log(p) - np.log1p(-p)
-    by_logit = [_curve(name, lambda z, f=f: f(sigmoid(z)), logits) for name, f in functions]
+    by_logit = [_curve(name, _after_sigmoid(f), logits) for name, f in functions]
     return LossCurves(
         tuple(_curve(name, f, p) for name, f in functions), tuple(c.slope for c in by_logit)
     )
+
+
+def _after_sigmoid(loss: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda z: loss(sigmoid(z))
 
 
 def _cross_entropy(p: Tensor) -> Tensor:
@@ -166,7 +171,8 @@ def _named(function: Any) -> tuple[str, Callable[[Any], Any]]:
         raise ArgumentTypeError(
             f"activations: takes names, functions and layers, not {type(function).__name__}"
         )
-    named = getattr(function, "__name__", None)
+    named = function.name if isinstance(function, Primitive) else ""
+    named = named or getattr(function, "__name__", "")
     return (named or type(function).__name__), function
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -204,7 +205,7 @@ def _node(node: GraphNode, x: float, y: float) -> str:
 def _edge(points: Sequence[tuple[float, float]], arrow: bool) -> str:
     """A smooth line that leaves and enters every point vertically."""
     path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if abs(x0 - x1) < 0.5:
             path += f"V{y1:.1f}"
         else:

@@ -273,7 +273,10 @@ class Histograms(Callback):
 
     def picture(self) -> HistogramsOverTime:
         """What was recorded so far."""
-        return HistogramsOverTime(tuple(self.epochs), *map(dict, self._kinds))
+        weights, gradients, activations = (
+            {path: tuple(series) for path, series in kind.items()} for kind in self._kinds
+        )
+        return HistogramsOverTime(tuple(self.epochs), weights, gradients, activations)
 
 
 def _short(value: float) -> str:

@@ -31,6 +31,7 @@ class Landscape(Plot):
         path: where training went, [snapshots, 2]; no rows without a trajectory.
         explained: the share of the trajectory's variance that the plane shows; NaN without one.
         directions: what the axes are.
+        vectors: the two directions, [2, parameters], in the order of the parameters.
     """
 
     a: Array
@@ -39,6 +40,7 @@ class Landscape(Plot):
     path: Array
     explained: float
     directions: tuple[str, str]
+    vectors: Array
     title: str = "Loss around the trained weights"
     size = (9.4, 4.3)
 
@@ -139,7 +141,7 @@ def landscape(
     weights = [p.numpy() for p in parameters(model)]
     if not weights:
         raise ArgumentError("landscape: the model has no parameters")
-    snapshots = getattr(trajectory, "snapshots", trajectory)
+    snapshots = trajectory.snapshots if isinstance(trajectory, Trajectory) else trajectory
     if snapshots is None:
         first, second = _random_directions(weights, seed)
         a = b = np.linspace(-reach, reach, points)
@@ -150,7 +152,8 @@ def landscape(
         a, b = (_around(path[:, i], points) for i in (0, 1))
         names = ("principal component 1", "principal component 2")
     losses = _losses(model, x, y, loss, (first, second), a, b)
-    return Landscape(a, b, losses, path, explained, names)
+    vectors = np.stack([_flat(first), _flat(second)])
+    return Landscape(a, b, losses, path, explained, names, vectors)
 
 
 def _random_directions(weights: Sequence[Array], seed: int) -> tuple[list[Array], list[Array]]:
@@ -184,11 +187,12 @@ def _principal(
             f"landscape: takes two snapshots or more of {end.size} weights each, not "
             f"{len(snapshots)} of {sizes}"
         )
-    moved = np.stack([np.ravel(s) for s in snapshots]).astype(np.float64) - end
+    moved: Array = np.stack([np.ravel(s) for s in snapshots]).astype(np.float64) - end
     _, sizes_, rows = np.linalg.svd(moved, full_matrices=False)
     path = moved @ rows[:2].T
-    total = float((sizes_**2).sum())
-    explained = float((sizes_[:2] ** 2).sum() / total) if total else 1.0
+    variances: Array = np.square(sizes_)
+    total = float(variances.sum())
+    explained = float(variances[:2].sum()) / total if total else 1.0
     first, second = (_unflat(row, weights) for row in rows[:2])
     return first, second, path, explained
 

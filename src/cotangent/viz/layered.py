@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 Key = Hashable
 Point = tuple[float, float]
@@ -180,7 +181,7 @@ class _Layers:
             wanted.append(sum(places) / len(places) if places else x[key])
             weights.append(4.0 if not self.sizes[key][0] else 1.0 + 0.1 * len(near))
         half = [self.sizes[key][0] / 2 for key in row]
-        apart = [a + b + GAP_X for a, b in zip(half, half[1:], strict=False)]
+        apart = [a + b + GAP_X for a, b in pairwise(half)]
         for key, place in zip(row, spaced(wanted, weights, apart), strict=True):
             x[key] = place
 

@@ -70,17 +70,18 @@ class Report(Callback):
 
     def on_end(self, run: Any) -> None:
         """Take the pictures, and write the report."""
+        shares = run.shares()  # before the pictures take their own time
         self.take(run.model)
         if run.folder is None or not run.history.rows:
             return
         folder = Path(run.folder)
-        facts = {"seconds": run.shares(), "stopped": run.history.stopped}
+        facts = {"seconds": shares, "stopped": run.history.stopped}
         stored = {
             "facts": facts | {"not drawn": self._missing},
             "pictures": [encode(picture) for picture in self.pictures],
         }
         replace_file(os.fspath(folder / PICTURES), json.dumps(stored).encode())
-        run.history.seconds = run.shares()
+        run.history.seconds = shares
         report(run.history)
 
     def take(self, model: Any) -> list[Any]:

@@ -111,7 +111,8 @@ def compose(
     sections += [_section(picture) for picture in pictures]
     if facts.get("seconds"):
         sections.append(Section("Where the time went", _shares(facts["seconds"])))
-    what = {k: v for k, v in facts.items() if k not in ("seconds", "not drawn", "stopped")}
+    apart = ("settings", "seconds", "not drawn", "stopped")
+    what = {**settings, **{name: value for name, value in facts.items() if name not in apart}}
     if what:
         sections.append(Section("What was run", settings_table(what)))
     if facts.get("not drawn"):

@@ -223,7 +223,7 @@ def _culprit(error: Error) -> tuple[str, list[g.Node]]:
             continue
         code = frame.f_code
         arguments = [frame.f_locals.get(n) for n in code.co_varnames[: code.co_argcount + 2]]
-        nodes = [
+        nodes: list[g.Node] = [
             leaf.data
             for leaf in flatten(arguments)[0]
             if isinstance(leaf, Tensor) and isinstance(leaf.data, TracedNode)
