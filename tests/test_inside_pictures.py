@@ -225,18 +225,6 @@ def test_the_boundary_of_several_classes():
     np.testing.assert_allclose(found.probabilities.sum(axis=-1), 1, atol=1e-5)
 
 
-def test_the_boundary_is_drawn():
-    pytest.importorskip("matplotlib")
-    found = viz.boundary(network(), X, Y, points=9)
-    axes = found.figure().axes[0]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("feature 0", "feature 1")
-    assert axes.get_xlim() == pytest.approx((found.x[0], found.x[-1]))
-    dots = [c.get_offsets() for c in axes.collections if len(c.get_offsets()) > 1]
-    np.testing.assert_allclose(np.concatenate(dots), np.concatenate([X[Y[:, 0] == i] for i in (0, 1)]))
-    shown = texts(found.svg())
-    assert {"Decision boundary", "class 0", "class 1", "probability of class 1"} <= set(shown)
-
-
 @pytest.mark.parametrize(
     "x, y, message",
     [
@@ -315,27 +303,6 @@ def test_the_plane_of_a_trajectory_is_that_of_its_principal_components():
     _compare(model, found)
 
 
-def test_the_landscape_is_drawn():
-    pytest.importorskip("matplotlib")
-    found = viz.landscape(network(), X, Y, nn.mse_loss, points=11)
-    figure = found.figure()
-    flat, solid = figure.axes[0], figure.axes[-1]
-    assert flat.get_xlabel() == "random direction 1" and solid.get_zlabel() == "loss"
-    assert flat.get_xlim() == (-1.0, 1.0)
-    shown = texts(found.svg())
-    assert {"Loss around the trained weights", "random direction 2", "loss"} <= set(shown)
-    assert found.svg() == found.svg()
-
-
-def test_pictures_of_matplotlib_are_written_as_files(tmp_path):
-    pytest.importorskip("matplotlib")
-    found = viz.landscape(network(), X, Y, nn.mse_loss, points=5)
-    assert found.save(tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert found.save(tmp_path / "a.svg").read_text("utf-8") == found._repr_html_()
-    with pytest.raises(ArgumentError, match=r"\.svg, \.png or \.pdf, not 'a\.gif'"):
-        found.save(tmp_path / "a.gif")
-
-
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     real = builtins.__import__
 
@@ -355,10 +322,3 @@ def test_the_landscape_says_what_is_wrong():
         viz.landscape(nn.ReLU(), X, Y, nn.mse_loss)
     with pytest.raises(ArgumentError, match=r"two snapshots or more of 21 weights each, not 1 of \[3\]"):
         viz.landscape(network(), X, Y, nn.mse_loss, trajectory=[np.zeros(3)])
-
-
-def test_a_flat_landscape_can_be_drawn():
-    pytest.importorskip("matplotlib")
-    found = viz.landscape(network(), X, Y, lambda out, y: out.sum() * 0.0, points=4)
-    assert not found.losses.any()
-    assert "Loss around" in found.svg()
