@@ -63,7 +63,11 @@ class Panel:
             x, wide = float(e.get("x")), 6.2 * len(e.text or "")
             anchor = e.get("text-anchor") or "start"
             left = x - {"start": 0, "middle": wide / 2, "end": wide}[anchor]
-            if left < -2 or left + wide > self.width + 2 or not 0 < float(e.get("y")) <= self.height:
+            if (
+                left < -2
+                or left + wide > self.width + 2
+                or not 0 < float(e.get("y")) <= self.height
+            ):
                 return False
         return True
 

@@ -271,7 +271,12 @@ def test_the_landscape_is_the_loss_at_these_weights():
 
 
 def test_random_directions_are_as_long_as_the_filters():
-    weights = [RNG.normal(size=(3, 4)), np.zeros(5), RNG.normal(size=(2, 3, 2, 2)), np.zeros((2, 2))]
+    weights = [
+        RNG.normal(size=(3, 4)),
+        np.zeros(5),
+        RNG.normal(size=(2, 3, 2, 2)),
+        np.zeros((2, 2)),
+    ]
     found = _filter_normalised(weights, np.random.default_rng(0))
     for w, d in zip(weights, found, strict=True):
         if w.ndim < 2:
@@ -298,7 +303,9 @@ def test_the_plane_of_a_trajectory_is_that_of_its_principal_components():
         assert abs(mine @ theirs) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(found.path[-1], 0, atol=1e-12)
     back = found.path @ found.vectors
-    assert np.square(back - moved).sum() == pytest.approx((1 - found.explained) * np.square(moved).sum(), abs=1e-9)
+    assert np.square(back - moved).sum() == pytest.approx(
+        (1 - found.explained) * np.square(moved).sum(), abs=1e-9
+    )
     assert found.a[0] < found.path[:, 0].min() and found.b[-1] > found.path[:, 1].max()
     _compare(model, found)
 
@@ -320,5 +327,7 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
 def test_the_landscape_says_what_is_wrong():
     with pytest.raises(ArgumentError, match="no parameters"):
         viz.landscape(nn.ReLU(), X, Y, nn.mse_loss)
-    with pytest.raises(ArgumentError, match=r"two snapshots or more of 21 weights each, not 1 of \[3\]"):
+    with pytest.raises(
+        ArgumentError, match=r"two snapshots or more of 21 weights each, not 1 of \[3\]"
+    ):
         viz.landscape(network(), X, Y, nn.mse_loss, trajectory=[np.zeros(3)])

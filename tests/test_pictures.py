@@ -13,7 +13,7 @@ import cotangent as ct
 from cotangent import nn, viz
 from cotangent.errors import ArgumentError, ArgumentTypeError, ShapeError
 from cotangent.viz.axes import Axes, Scale
-from cotangent.viz.drawing import shortened, sheet
+from cotangent.viz.drawing import sheet, shortened
 from cotangent.viz.training import columns_of
 
 RNG = np.random.default_rng(0)
@@ -29,7 +29,9 @@ def test_ticks_are_round_numbers_within_the_axis(low, high):
     assert all(low - 1e-6 * (high - low) <= t <= high + 1e-6 * (high - low) for t in ticks)
     step = (ticks[-1] - ticks[0]) / (len(ticks) - 1)
     np.testing.assert_allclose(np.diff(ticks), step, rtol=1e-3)
-    assert min(abs(step / 10.0 ** math.floor(math.log10(step) + 1e-9) - m) for m in (1, 2, 5)) < 0.01
+    assert (
+        min(abs(step / 10.0 ** math.floor(math.log10(step) + 1e-9) - m) for m in (1, 2, 5)) < 0.01
+    )
 
 
 @pytest.mark.parametrize("low, high", [(0.01, 3.0), (1e-12, 1e5), (0.9, 1.1)])
@@ -171,7 +173,14 @@ def test_values_of_activations_by_their_formulas():
     found = viz.activations(["relu", "sigmoid", "tanh", "gelu", nn.Softplus(), ct.sin])
     x = found.functions[0].x
     gelu = [v * 0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x]
-    wanted = [np.maximum(x, 0), 1 / (1 + np.exp(-x)), np.tanh(x), gelu, np.log1p(np.exp(x)), np.sin(x)]
+    wanted = [
+        np.maximum(x, 0),
+        1 / (1 + np.exp(-x)),
+        np.tanh(x),
+        gelu,
+        np.log1p(np.exp(x)),
+        np.sin(x),
+    ]
     for curve, values in zip(found.functions, wanted, strict=True):
         np.testing.assert_allclose(curve.y, values, atol=1e-12)
     names = [panel.texts for panel in map(Panel, found.drawings())]

@@ -28,7 +28,9 @@ def test_the_boundary_is_drawn():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("feature 0", "feature 1")
     assert axes.get_xlim() == pytest.approx((found.x[0], found.x[-1]))
     dots = [c.get_offsets() for c in axes.collections if len(c.get_offsets()) > 1]
-    np.testing.assert_allclose(np.concatenate(dots), np.concatenate([X[Y[:, 0] == i] for i in (0, 1)]))
+    np.testing.assert_allclose(
+        np.concatenate(dots), np.concatenate([X[Y[:, 0] == i] for i in (0, 1)])
+    )
     shown = texts(found.svg())
     assert {"Decision boundary", "class 0", "class 1", "probability of class 1"} <= set(shown)
 
@@ -37,7 +39,9 @@ def test_the_landscape_is_drawn():
     found = viz.landscape(network(), X, Y, nn.mse_loss, points=11)
     figure = found.figure()
     flat, solid = figure.axes[0], figure.axes[-1]
-    assert flat.get_xlabel() == "random direction 1" and solid.get_zlabel() == "loss"
+    assert (
+        flat.get_xlabel() == "random direction 1" and solid.get_title() == "the loss as a surface"
+    )
     assert flat.get_xlim() == (-1.0, 1.0)
     shown = texts(found.svg())
     assert {"Loss around the trained weights", "random direction 2", "loss"} <= set(shown)

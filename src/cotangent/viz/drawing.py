@@ -124,9 +124,11 @@ class Picture:
         """The parts of the picture, which may stand side by side or below each other."""
         raise NotImplementedError(f"{type(self).__name__} does not define drawings()")
 
-    def svg(self, columns: int = 3) -> str:
-        """The picture as the text of an SVG file, with at most `columns` parts in a row."""
-        return sheet(self.title, self.drawings(), columns)
+    def svg(self, columns: int | None = None) -> str:
+        """The picture as the text of an SVG file, with at most `columns` parts in a row: 3, or 2
+        where there are 4."""
+        parts = self.drawings()
+        return sheet(self.title, parts, columns or (2 if len(parts) == 4 else 3))
 
     def html(self) -> str:
         """The parts as SVG elements for an HTML page that has `STYLE`; they wrap on a narrow

@@ -32,6 +32,7 @@ _MERMAID = {
     "output": "fill:#c9efdf,stroke:#0a7555,color:#06301f,stroke-width:3px",
     "error": "fill:#ffd0d0,stroke:#c22b2b,color:#5a0d0d,stroke-width:3px",
 }
+_UPDATE = "update"  # many values in one node have no shape
 # What operations outside of all layers are called.
 _PHASES = {"forward": "loss", "backward": "gradient of the loss"}
 _SHAPES = {"input": "([{}])", "output": "([{}])", "parameter": "[/{}/]", "state": "[/{}/]"}
@@ -141,7 +142,7 @@ def _texts(node: GraphNode) -> list[str]:
             lines[-1] = f"{lines[-1]} {word}".strip()
         return [node.name, *lines[:7]]
     head = f"{node.name} {node.detail}".strip()
-    if node.shape is None:
+    if node.shape is None or node.name == _UPDATE:
         return [shortened(head, 34)]
     return [shortened(head, 34), f"{node.dtype} {list(node.shape)}"]
 

@@ -65,13 +65,13 @@ class Landscape(Plot):
             *grid, shown, cmap=SHADES, linewidth=0, antialiased=True, rcount=60, ccount=60
         )
         surface.set_rasterized(True)
-        label(solid, "the same as a surface", *self.directions)
+        label(solid, "the loss as a surface", *self.directions)
         for axis in (solid.xaxis, solid.yaxis, solid.zaxis):
             axis.set_pane_color((0.5, 0.5, 0.5, 0.08))
             axis.set_major_locator(at_most_ticks(5))
+            axis.line.set_color(INK)
         solid.tick_params(axis="z", colors=INK)
         solid.set_box_aspect(None, zoom=0.85)
-        solid.set_zlabel("loss", color=INK)
 
 
 class Trajectory(Callback):

@@ -210,10 +210,13 @@ class _Layers:
         self, net: Net, sink: Key, x: dict[Key, float], y: dict[Key, float],
         tops: list[float], tall: list[float],
     ) -> list[Point]:  # fmt: skip
-        """From below the source, through the ranks between, to the top of the sink."""
-        source = net.source
-        points = [(x[source] + self.offset(source, net), y[source] + self.sizes[source][1])]
-        for rank in range(self.rank[source] + 1, self.rank[sink]):
+        """From below the source, past its rank and those between, to the top of the sink."""
+        source, own = net.source, self.rank[net.source]
+        start = x[source] + self.offset(source, net)
+        points = [(start, y[source] + self.sizes[source][1])]
+        if points[0][1] < tops[own] + tall[own]:
+            points.append((start, tops[own] + tall[own]))
+        for rank in range(own + 1, self.rank[sink]):
             bend = x[self.lanes[net, rank]]
             points += [(bend, tops[rank]), (bend, tops[rank] + tall[rank])]
         points.append((x[sink] + self.offset(sink, net), y[sink]))

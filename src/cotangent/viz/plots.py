@@ -19,6 +19,7 @@ from .drawing import Picture, quoted
 
 # Stand for the colours of the page, which are filled in when the picture is written as SVG.
 INK, PAPER = "#767676", "#fefefe"
+_DARK_INK = "#2b303b"  # on white paper, where pixels have no page to ask
 SERIES_COLOURS = ("#2f83e0", "#d9730d", "#12936b", "#a95bb0", "#7a8294", "#a88500")
 SHADES = "cividis"  # even in lightness, and the same for the colour-blind
 _DPI = 110
@@ -47,7 +48,7 @@ class Plot(Picture):
         """Draw on an empty figure."""
         raise NotImplementedError(f"{type(self).__name__} does not define draw(figure)")
 
-    def svg(self, columns: int = 3) -> str:
+    def svg(self, columns: int | None = None) -> str:
         """The picture as the text of an SVG file."""
         return _svg(self.figure(), self.title)
 
@@ -63,12 +64,19 @@ class Plot(Picture):
         elif path.suffix.lower() in (".png", ".pdf"):
             figure = self.figure()
             figure.set_facecolor("white")
+            for part in figure.findobj(_is_ink):
+                part.set_color(_DARK_INK)
             figure.savefig(path, dpi=_DPI)
         else:
             raise ArgumentError(
                 f"save: a picture is written as .svg, .png or .pdf, not {path.name!r}"
             )
         return path
+
+
+def _is_ink(artist: Any) -> bool:
+    colour = artist.get_color() if hasattr(artist, "get_color") else None
+    return isinstance(colour, str) and colour == INK
 
 
 def _figure(size: tuple[float, float]) -> Any:
@@ -123,6 +131,7 @@ def bar(figure: Any, mapped: Any, axes: Any, words: str) -> None:
     added = figure.colorbar(mapped, ax=axes, shrink=0.85)
     added.set_label(words, color=INK, fontsize=10)
     added.ax.tick_params(colors=INK, labelsize=8)
+    added.ax.set_facecolor("none")
     added.outline.set_edgecolor(INK)
 
 
