@@ -167,7 +167,7 @@ class StreamDriver:
 
     def _update(self, run: Run) -> bool:
         """One update; False if there are no batches left."""
-        batches = []
+        batches: list[Examples] = []
         while len(batches) < self._accumulate:
             batch = self._next(run)
             if batch is None:

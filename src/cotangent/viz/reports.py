@@ -23,6 +23,7 @@ PICTURES = "pictures.json"
 REPORT = "report.html"
 _MOST_ROWS = 12  # of the table of epochs
 _MOST_NODES = 70  # of a graph that is drawn op by op
+_DRAWN = ("loss", "validation loss")  # without one of these there are no curves
 _MANY = 9  # drawings that are folded away
 
 # What each picture tells.
@@ -105,8 +106,9 @@ def compose(
     settings = facts.get("settings", {})
     heading = title or str(settings.get("task") or settings.get("loss") or "A training run")
     sections = []
-    if rows:
+    if any(_is_number(value) for row in rows for name, value in row.items() if name in _DRAWN):
         sections.append(Section("Curves", curves(rows).html()))
+    if rows:
         sections.append(Section("Epochs", _epochs(rows), wide=True))
     sections += [_section(picture) for picture in pictures]
     if facts.get("seconds"):
@@ -153,8 +155,12 @@ def _lead(facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(words)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
 def _finite(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
+    return float(value) if _is_number(value) else 0.0
 
 
 def _cards(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
