@@ -142,6 +142,22 @@ def test_a_run_without_pictures_and_a_history_have_reports_too(tmp_path):
     assert "Curves" in Page(viz.report(folder)).titles
 
 
+def test_a_history_shows_its_curves_in_a_notebook():
+    history = ct.train.fit(nn.Linear(4, 1), (X, NUMBERS), epochs=2, progress=False)
+    shown = history._repr_html_()
+    assert shown.startswith("<svg") and "2 epochs, done" in shown and "</table>" in shown
+    assert ct.train.History()._repr_html_().startswith("<table")
+
+
+def test_a_run_whose_report_cannot_be_written_keeps_its_history(tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "pictures.json").write_text("{")
+    history = ct.train.fit(nn.Linear(4, 1), (X, NUMBERS), epochs=2, folder=folder, progress=True)
+    assert len(history) == 2 and (folder / "model.safetensors").exists()
+    assert "pictures.json cannot be read" in capsys.readouterr().out
+
+
 def test_pictures_of_matplotlib_stand_in_a_report(tmp_path):
     pytest.importorskip("matplotlib")
 

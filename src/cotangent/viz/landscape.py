@@ -165,7 +165,7 @@ def _filter_normalised(weights: Sequence[Array], rng: np.random.Generator) -> li
     """A random direction whose filters are as long as those of the weights."""
     found = []
     for w in weights:
-        d = rng.normal(size=w.shape)
+        d: Array = np.asarray(rng.normal(size=w.shape))
         if w.ndim < 2:
             found.append(np.zeros(w.shape))
             continue

@@ -75,7 +75,8 @@ def report(
     if folder is None and path is None:
         raise ArgumentError("report: this history has no folder; say where to write: path=")
     kept, stored = _stored(folder) if folder is not None else ([], {})
-    facts = stored | {name: value for name, value in facts.items() if value}
+    # The seconds that `Report` wrote are without its own.
+    facts = {name: value for name, value in facts.items() if value} | stored
     target = Path(path) if path is not None else Path(folder or ".") / REPORT
     try:
         content = compose(title, facts, rows, [*kept, *pictures])
