@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 
 import numpy as np
 import pytest
@@ -63,12 +64,19 @@ def test_flow_against_the_derivation_by_hand():
 
 def test_the_outline_of_a_ridge_is_the_histogram():
     found = viz.flow(network(), X, Y)
+    row = found.forward[0]
     panel = Panel(found.drawings()[0])
-    (path,) = [e for e in found.drawings()[0].elements if "f0" in e][:1]
-    numbers = path.split(' d="M')[1].split('"')[0]
-    left, right = float(numbers.split()[0]), float(numbers.split("L")[-1].split()[0])
-    edges = found.forward[0].edges
-    np.testing.assert_allclose(panel.x([left, right]), edges[[0, -1]], atol=0.02 * np.ptp(edges))
+    path = next(e for e in found.drawings()[0].elements if "f0" in e)
+    (x0, base), *rest = re.findall(r"([-\d.]+) ([-\d.]+)", path.split(' d="M')[1].split('"')[0])
+    points = np.array(rest, float)  # where each bin begins, and how high it is; then the end
+    ends = np.array(re.findall(r"H([-\d.]+)", path), float)
+    close = 0.01 * np.ptp(row.edges)
+    np.testing.assert_allclose(
+        panel.x([float(x0), *points[:-1, 0]]), row.edges[[0, *range(32)]], atol=close
+    )
+    np.testing.assert_allclose(panel.x(ends), row.edges[1:], atol=close)
+    heights = float(base) - points[:-1, 1]
+    np.testing.assert_allclose(heights / heights.max(), row.counts / row.counts.max(), atol=0.01)
 
 
 def test_vanishing_gradients_of_deep_sigmoids_show():
@@ -87,8 +95,10 @@ class Noisy(nn.Module):
     def __init__(self):
         self.l1, self.norm = nn.Linear(2, 4), nn.BatchNorm1d(4)
         self.drop, self.l2 = nn.Dropout(0.5), nn.Linear(4, 1)
+        self.calls = ct.var("calls", 0.0, requires_grad=False)
 
     def forward(self, x):
+        self.calls.assign(self.calls + 1.0)  # also when it is evaluated
         return self.l2(self.drop(self.norm(self.l1(x)).relu()))
 
 
