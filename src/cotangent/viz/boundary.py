@@ -87,7 +87,7 @@ def boundary(model: Any, x: Any, y: Any, points: int = 121) -> Boundary:
 
     >>> from cotangent import nn
     >>> picture = boundary(nn.Linear(2, 3), [[0.0, 0.0], [1.0, 2.0]], [0, 1], points=5)
-    >>> picture.probabilities.shape, picture.y.tolist()
+    >>> picture.probabilities.shape, picture.y.round(6).tolist()
     ((5, 5, 3), [-0.2, 0.4, 1.0, 1.6, 2.2])
     """
     points = whole("boundary", "points", points, least=2)

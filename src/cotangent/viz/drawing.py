@@ -24,14 +24,14 @@ _DASHES = ("none", "6 4", "2 3", "9 3 2 3", "12 4", "4 2 1 2")
 
 _INK_LIGHT = """
   .ct text { fill: #1f2430; } .ct .quiet { fill: #4d5564; }
-  .ct .paper { fill: #ffffff; }
+  .ct .paper { fill: #ffffff; } .ct text.halo { stroke: #f3f4f5; }
   .ct .grid { stroke: #d9dde5; } .ct .axis { stroke: #5b6372; }
   .ct text.on { fill: #ffffff; }
   .ct .warn { fill: #c22b2b; } .ct .warned { stroke: #c22b2b; }
 """
 _INK_DARK = """
   .ct text { fill: #e6e8ee; } .ct .quiet { fill: #a9b1c1; }
-  .ct .paper { fill: #14171d; }
+  .ct .paper { fill: #14171d; } .ct text.halo { stroke: #212429; }
   .ct .grid { stroke: #2f3541; } .ct .axis { stroke: #98a1b3; }
   .ct text.on { fill: #0b0d12; }
   .ct .warn { fill: #ff7a7a; } .ct .warned { stroke: #ff7a7a; }
@@ -75,6 +75,7 @@ STYLE = (
   .ct text { font: 12px system-ui, sans-serif; }
   .ct text.heading { font-size: 15px; font-weight: 600; }
   .ct text.small { font-size: 10.5px; }
+  .ct text.halo { paint-order: stroke; stroke-width: 4; stroke-linejoin: round; }
   .ct .grid { stroke-width: 1; fill: none; }
   .ct .axis { stroke-width: 1; fill: none; }
   .ct .node { stroke-width: 1.3; }

@@ -155,14 +155,16 @@ def _size(node: GraphNode) -> tuple[float, float]:
 def _draw(picture: ComputationGraph) -> Drawing:
     placed = picture.layout
     elements: list[str] = []
+    names: list[str] = []
     for name, x, y, width, height in placed.boxes:
         style = "back" if name == "backward" else ""
         elements.append(
             f'<rect class="group {style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
             f'height="{height:.1f}" rx="8"/>'
         )
-        elements.append(text(x + 8, y + 15, name, style="quiet small"))
+        names.append(text(x + 8, y + 15, name, style="quiet small halo"))
     elements += [_edge(points, sink >= 0) for _, sink, points in placed.edges]
+    elements += names  # above the edges that pass
     elements += [_node(node, *placed.nodes[node.number]) for node in picture.nodes]
     used = {_look(node) for node in picture.nodes}
     legend, height = _legend([item for item in _LEGEND if item[0] in used], placed)
