@@ -101,6 +101,14 @@ def test_a_run_is_broken_off_twice_and_then_lengthened(tmp_path):
     assert again[:2] == long[:2]
 
 
+def test_a_run_whose_steps_end_inside_of_an_epoch_is_lengthened(tmp_path):
+    whole = train(tmp_path / "whole", epochs=3)
+    short = train(tmp_path / "cut", epochs=None, steps=6)
+    assert [row["step"] for row in short[0]] == [4, 6]
+    assert train(tmp_path / "cut", resume=True, epochs=None, steps=6)[:2] == short[:2]
+    assert train(tmp_path / "cut", resume=True, epochs=3)[:2] == whole[:2]
+
+
 def test_a_run_that_has_ended_gives_its_model_again(tmp_path):
     first = train(tmp_path, early_stopping=EarlyStopping(1, min_delta=10.0))
     assert first[2].stopped == "early stopping"
