@@ -202,7 +202,7 @@ from .tensors import Tensor, Variable, asarray, tensor, var
 from .transforms import grad, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from . import data, testing, train
+    from . import data, testing, train, viz
     from .compiler.compiled import jit
     from .compiler.nans import debug_nans
     from .dtypes import DType
@@ -219,6 +219,7 @@ _LATER = {
     "data": ".data",
     "testing": ".testing",
     "train": ".train",
+    "viz": ".viz",
 }
 
 
@@ -267,5 +268,5 @@ __all__ = [
     "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh",
     "tensor", "tensordot", "testing", "tile", "topk", "trace", "train", "tril", "triu", "trunc",
     "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "variance",
-    "vecdot", "vjp", "vmap", "where", "xlogy", "zeros", "zeros_like",
+    "vecdot", "vjp", "viz", "vmap", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip
