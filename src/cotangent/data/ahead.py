@@ -96,7 +96,7 @@ class _Ahead(Generic[Item]):
             while not self.waiting and not self.ended:
                 self.changed.wait()
             if not self.waiting:
-                return _END  # type: ignore[no-any-return]
+                return _END
             self.changed.notify_all()
             return self.waiting.popleft()
 

@@ -94,7 +94,9 @@ class Delimited:
         """The rows in order, at most `rows` at a time, as columns of text."""
         body = iter(self.rows())
         while block := list(islice(body, rows)):
-            columns = [np.array(column, object) for column in zip(*(r[1] for r in block), strict=True)]
+            columns = [
+                np.array(column, object) for column in zip(*(r[1] for r in block), strict=True)
+            ]
             places = np.array([line for line, _ in block])
             yield Frame(self.names, columns, places, self.path, self.unit)
 
@@ -132,8 +134,8 @@ class Delimited:
                 return
             if lines.ended:
                 raise FileError(
-                    f"{self.reader}: a quotation mark opened in line {begin} of {self.path} is never "
-                    "closed"
+                    f"{self.reader}: a quotation mark opened in line {begin} of {self.path} is "
+                    "never closed"
                 )
             begin, line = reader.line_num + 1, begin
             if len(fields) > 1 or (fields and fields[0].strip()):

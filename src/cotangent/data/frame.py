@@ -61,7 +61,7 @@ class Frame:
     def __getitem__(self, name: str) -> Array:
         if name not in self.names:
             close = closest(name, self.names)
-            hint = f'; did you mean "{close}"?' if close else ""
+            hint = f'; did you mean "{close}"?' if close else "."
             raise UnknownKeyError(
                 f"{self.path} has no column {name!r}{hint} It has {listed(self.names)}"
             )

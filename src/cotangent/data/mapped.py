@@ -15,9 +15,9 @@ Array = np.ndarray[Any, Any]
 def memory_mapped(path: str | os.PathLike[str]) -> Array:
     """An array in a ``.npy`` file, of which only the rows that are looked at are read.
 
-    The system reads pages as they are needed and drops them when memory is short, so the array may be
-    larger than memory. It cannot be written to. ``ct.data.batches`` gathers rows from such arrays,
-    in any order. ``np.save`` and ``np.lib.format.open_memmap`` write such files.
+    The system reads pages as they are needed and drops them when memory is short, so the array
+    may be larger than memory. It cannot be written to. ``ct.data.batches`` gathers rows from such
+    arrays, in any order. ``np.save`` and ``np.lib.format.open_memmap`` write such files.
 
     Raises:
         FileError: if the file cannot be read, is damaged, shorter than its header says, or holds
@@ -36,13 +36,13 @@ def memory_mapped(path: str | os.PathLike[str]) -> Array:
     try:
         array = np.load(name, mmap_mode="r", allow_pickle=False)
     except OSError as error:
-        raise FileError(
-            f"memory_mapped: cannot read {name}: {error.strerror or error}"
-        ) from error
+        raise FileError(f"memory_mapped: cannot read {name}: {error.strerror or error}") from error
     except Exception as error:  # the header is parsed as Python text, so anything can be wrong
         raise FileError(
             f"memory_mapped: {name} is damaged, or no .npy file of plain numbers ({error})"
         ) from error
     if not isinstance(array, np.memmap):
-        raise FileError(f"memory_mapped: {name} is an archive of arrays (.npz); save one by np.save")
+        raise FileError(
+            f"memory_mapped: {name} is an archive of arrays (.npz); save one by np.save"
+        )
     return array
