@@ -202,7 +202,7 @@ from .tensors import Tensor, Variable, asarray, tensor, var
 from .transforms import grad, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from . import data, testing
+    from . import data, testing, train
     from .compiler.compiled import jit
     from .compiler.nans import debug_nans
     from .dtypes import DType
@@ -218,6 +218,7 @@ _LATER = {
     "debug_nans": ".compiler.nans",
     "data": ".data",
     "testing": ".testing",
+    "train": ".train",
 }
 
 
@@ -264,7 +265,7 @@ __all__ = [
     "searchsorted", "set_default_dtype", "set_num_threads", "sigmoid", "sign", "sin", "sinh",
     "softmax", "softplus", "solve_triangular", "sort", "split", "sqrt", "square", "squeeze",
     "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh",
-    "tensor", "tensordot", "testing", "tile", "topk", "trace", "tril", "triu", "trunc",
+    "tensor", "tensordot", "testing", "tile", "topk", "trace", "train", "tril", "triu", "trunc",
     "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "variance",
     "vecdot", "vjp", "vmap", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -44,8 +44,19 @@ def shuffled(n: int, seed: int = 0, epoch: int = 0) -> Array:
     _check_range("shuffled", "n", n, _WORD)
     _check_range("shuffled", "seed", seed, _WORD * _WORD)
     _check_range("shuffled", "epoch", epoch, _WORD)
-    start = _word_of(seed, epoch)
-    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(start)
+    return shuffles(n, seed, epoch, 1)[0]
+
+
+def shuffles(n: int, seed: int, epoch: int, count: int) -> Array:
+    """What `shuffled` gives for `count` epochs from `epoch` on, as the rows of one array.
+
+    Many small ones are made in less time together.
+
+    >>> bool((shuffles(5, 1, 3, 2)[1] == shuffled(5, 1, 4)).all())
+    True
+    """
+    start = _words_of(seed, np.arange(epoch, epoch + count, dtype=np.uint64))
+    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + start[:, None]
     z ^= z >> np.uint64(30)
     z *= np.uint64(0xBF58476D1CE4E5B9)
     z ^= z >> np.uint64(27)
@@ -54,19 +65,21 @@ def shuffled(n: int, seed: int = 0, epoch: int = 0) -> Array:
     # sorting gives the same order.
     z &= np.uint64(_TOP)
     z |= np.arange(n, dtype=np.uint64)
-    z.sort()
+    z.sort(axis=1)
     z &= np.uint64(_WORD - 1)
     return z.astype(np.int64)
 
 
-def _word_of(seed: int, epoch: int) -> int:
-    """64 random bits for (seed, epoch), by the generator of `random` in Python's integers."""
+def _words_of(seed: int, epochs: Array) -> Array:
+    """64 random bits for (seed, epoch) of each epoch, by the generator of `random`."""
+    low = np.uint64(_WORD - 1)
+    key = (np.uint64(seed % _WORD), np.uint64(seed // _WORD))
     words = threefry(
-        (seed % _WORD, seed // _WORD), (epoch, _STREAM),
-        lambda a, b: (a + b) % _WORD, lambda a, b: a ^ b,
-        lambda x, amount: (x << amount | x >> (32 - amount)) % _WORD,
+        key, (epochs, np.full_like(epochs, _STREAM)),
+        lambda a, b: (a + b) & low, lambda a, b: a ^ b,
+        lambda x, amount: (x << np.uint64(amount) | x >> np.uint64(32 - amount)) & low,
     )  # fmt: skip
-    return int(words[0]) * _WORD + int(words[1])
+    return words[0] << np.uint64(32) | words[1]
 
 
 class Batches:

@@ -104,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Array]:
 
 
 # The dtypes of the format, by its names.
-_NAMES = {
+DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32",
     "I32": "int32", "U64": "uint64", "I64": "int64", "F16": "float16", "BF16": "bfloat16",
     "F32": "float32", "F64": "float64",
@@ -113,7 +113,7 @@ _NAMES = {
 
 def _array(part: dict[str, Any]) -> Array:
     """One entry of a file as an array."""
-    if part["dtype"] not in _NAMES:
+    if part["dtype"] not in DTYPES:
         raise DTypeError(f"dtype {part['dtype']} is not one that a tensor holds")
-    flat = np.frombuffer(part["data"], as_dtype(_NAMES[part["dtype"]]))
+    flat = np.frombuffer(part["data"], as_dtype(DTYPES[part["dtype"]]))
     return flat.reshape(part["shape"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 
 def sha256(data: bytes) -> bytes:
@@ -28,4 +29,16 @@ def fingerprint(parts: Iterable[str], size: int) -> str:
     state = hashlib.blake2b(digest_size=size)
     for part in parts:
         state.update(part.encode() + b"\0")
+    return state.hexdigest()
+
+
+def checksum(parts: Iterable[Any]) -> str:
+    """A hash of bytes that come in parts: 64 hexadecimal digits (BLAKE2b, 32 bytes).
+
+    >>> checksum([b"a", b"b"]) == checksum([b"ab"])
+    True
+    """
+    state = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        state.update(part)
     return state.hexdigest()

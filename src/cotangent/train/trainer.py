@@ -1,0 +1,269 @@
+"""`Trainer`: a model with what trains it, measures it, and predicts with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checks import whole
+from ..config import SETTINGS
+from ..errors import ArgumentError, ArgumentTypeError
+from ..gradients import no_grad
+from ..nn.module import load_state_dict
+from ..optim.adam import Adam
+from ..optim.optimizer import Optimizer
+from ..optim.plateau import ReduceLROnPlateau
+from ..tensors import Tensor
+from ..tree import flatten, unflatten
+from ..variables import named_variables
+from . import metrics as known_metrics
+from .average import WeightMean
+from .callbacks import Callback
+from .drivers import RowsDriver
+from .evaluation import Evaluation, Totals, mode, pieces
+from .examples import Examples, apply, as_arrays, as_examples, dtype_of
+from .feeds import Rows
+from .history import History
+from .metrics import Metric
+from .objective import Objective, class_weights
+from .progress import Progress
+from .run import Run
+from .steps import Steps, Update
+from .stopping import Patience, as_stopping, monitored
+from .tasks import Task, find_task, fitting_targets
+
+Array = np.ndarray[Any, Any]
+
+_PROBED = 8  # rows on which the model is tried before training
+_EPOCHS = 10
+
+
+class Trainer:
+    """A model with its loss, optimizer and metrics. `fit` makes one; its arguments are there.
+
+    Attributes:
+        model, optimizer: what is trained, by what.
+        task: the `Task`, once data were seen.
+        metrics: the metrics, once data were seen.
+        mean: the running mean of the weights, or None.
+    """
+
+    def __init__(
+        self, model: Any, *, loss: Any = None, optimizer: Optimizer | None = None,
+        metrics: Any = None, schedule: Any = None, clip_norm: float | None = None,
+        clip_value: float | None = None, accumulate: int = 1, class_weight: Any = None,
+        ema: float | None = None, compile: bool = True,
+    ) -> None:  # fmt: skip
+        self.model = model
+        self._loss = loss
+        self._dtype = dtype_of(model) or SETTINGS.default_float
+        if not named_variables(model):
+            raise ArgumentError(f"fit: {type(model).__name__} holds no parameters to train")
+        if optimizer is not None and not isinstance(optimizer, Optimizer):
+            raise ArgumentTypeError(
+                f"fit: optimizer must be an optimizer such as optim.Adam(), not {optimizer!r}"
+            )
+        self.optimizer = Adam() if optimizer is None else optimizer
+        if not (schedule is None or callable(schedule) or isinstance(schedule, ReduceLROnPlateau)):
+            raise ArgumentTypeError(
+                "fit: schedule must be a function of the step number, or a ReduceLROnPlateau, "
+                f"not {schedule!r}"
+            )
+        self.schedule = schedule
+        if whole("fit", "accumulate", accumulate) < 1:
+            raise ArgumentError(f"fit: accumulate must be at least 1, got {accumulate}")
+        self.accumulate = int(accumulate)
+        self.class_weight = class_weight
+        self.mean = None if ema is None else WeightMean(ema, model)
+        self._compiled = bool(compile)
+        self._update = Update(model, self.optimizer, clip_value, clip_norm, self.mean)
+        self._metrics = metrics
+        self.metrics: list[Metric] = []
+        self.task: Task | None = None
+        self._objective: Objective | None = None
+        self._evaluation: Evaluation | None = None
+
+    # -- training -------------------------------------------------------------------------
+
+    def fit(
+        self, data: Any, *, epochs: int | None = None, steps: int | None = None,
+        batch_size: int = 32, shuffle: bool = True, seed: int = 0, validation: Any = None,
+        sample_weight: Any = None, early_stopping: Any = None,
+        callbacks: Sequence[Callback] = (), check: bool = True, progress: bool | None = None,
+        folder: str | os.PathLike[str] | None = None, resume: bool = False,
+        checkpoint_seconds: float = 30.0,
+    ) -> History:  # fmt: skip
+        """Train; see `fit`."""
+        told = Progress(progress)
+        epochs = _length(epochs, steps)
+        examples, held = self._examples(data, validation, sample_weight, seed)
+        task = self._settle(examples, held is not None)
+        examples, held = self._fitted(examples), None if held is None else self._fitted(held)
+        examples = self._weighted(examples)
+        feed = Rows(examples, batch_size, shuffle, seed)
+        driver = self._driver(feed)
+        told.say(self._described(task, epochs, steps))
+        run = Run(
+            self.model, self.optimizer, epochs=epochs, steps=steps, updates=driver.updates,
+            schedule=self.schedule, metrics=self.metrics, mean=self.mean, callbacks=callbacks,
+            progress=told, folder=None if folder is None else Path(folder),
+        )  # fmt: skip
+        if held is not None:
+            run.validate = lambda: self._validated(run, held)
+        self._watch(run, early_stopping, held is not None)
+        run.go(driver.advance)
+        self._finish(run)
+        run.history.seconds = run.shares()
+        told.shares(run.history.seconds, run.history.stopped)
+        return run.history
+
+    def _examples(self, data: Any, validation: Any, sample_weight: Any, seed: int) -> (
+        tuple[Examples, Examples | None]
+    ):  # fmt: skip
+        """The examples to train on, and those that are held out."""
+        examples = as_examples(data, self._dtype)
+        if examples is None:
+            raise ArgumentTypeError("fit: batches are not taken yet")
+        if sample_weight is not None:
+            weight = as_arrays(np.asarray(sample_weight), self._dtype).astype(self._dtype)
+            examples = Examples(examples.x, examples.y, _checked_weight(weight, examples.rows))
+        if validation is None:
+            return examples, None
+        if isinstance(validation, float):
+            return examples.split(validation, seed)
+        return examples, as_examples(validation, self._dtype, "validation")
+
+    def _settle(self, examples: Examples, validated: bool) -> Task:
+        """Find the task, the objective and the metrics, once."""
+        few = examples.rows_of(slice(0, _PROBED))
+        if self.task is None:
+            self._probed = None if examples.y is None else self._try(few.x)
+            self.task = find_task(self._loss, examples.y, self._probed)
+            self._objective = Objective(self.task)
+            self._evaluation = Evaluation(self.model, self._objective, self._compiled)
+        if self._metrics is None:
+            measured = self.task.kind != "regression" or validated
+            names: Any = self.task.metrics if measured and examples.y is not None else ()
+        else:
+            one = isinstance(self._metrics, (str, Metric))
+            names = [self._metrics] if one else list(self._metrics)
+        self.metrics = [known_metrics.get(name) for name in names]
+        return self.task
+
+    def _try(self, x: Any) -> Any:
+        """What the model predicts for a few rows."""
+        leaves, structure = flatten(x)
+        with mode(self.model, False), no_grad():
+            return apply(self.model, unflatten(structure, iter([Tensor(a) for a in leaves])))
+
+    def _fitted(self, examples: Examples) -> Examples:
+        """The examples with targets as the loss takes them."""
+        task = self.task
+        if task is None or examples.y is None:
+            return examples
+        y = fitting_targets(task, examples.y, self._probed)
+        if task.kind in ("regression", "binary") and isinstance(y, np.ndarray):
+            y = np.asarray(y, self._dtype)
+        return Examples(examples.x, y, examples.weight)
+
+    def _weighted(self, examples: Examples) -> Examples:
+        """The examples with their weights by class."""
+        if self.class_weight is None:
+            return examples
+        weight = class_weights(self.class_weight, examples.y, self._dtype)
+        if examples.weight is not None:
+            weight = weight * examples.weight
+        return Examples(examples.x, examples.y, weight)
+
+    def _driver(self, feed: Rows) -> RowsDriver:
+        if self._objective is None:
+            raise ArgumentError("fit: there is no objective")
+        rated = self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau)
+        steps = Steps(
+            self._objective, self._update, feed.select(), rated=rated,
+            accumulate=self.accumulate > 1, predictions=bool(self.metrics),
+            compiled=self._compiled,
+        )  # fmt: skip
+        return RowsDriver(feed, steps, self.accumulate, bool(self.metrics))
+
+    def _described(self, task: Task, epochs: int | None, steps: int | None) -> str:
+        length = f"{epochs} epochs" if epochs is not None else f"{steps} steps"
+        return f"{task.why}; {self.optimizer!r}; {length}"
+
+    def _watch(self, run: Run, early_stopping: Any, validated: bool) -> None:
+        stopping = as_stopping(early_stopping)
+        if stopping is not None:
+            name, how = monitored(stopping, validated, self.metrics)
+            run.patience = Patience(stopping, name, how)
+            run.history.monitor, run.history.mode = name, how
+
+    def _validated(self, run: Run, held: Examples) -> dict[str, Any]:
+        """Loss and metrics of the rows that are held out."""
+        with run.averaged():
+            found = self._measured(held)
+        return {f"validation {name}": value for name, value in found.items()}
+
+    def _finish(self, run: Run) -> None:
+        """The weights that the run is for: the best, or the mean, or the last."""
+        if run.patience is not None and run.patience.weights:
+            load_state_dict(self.model, run.patience.weights)
+        elif self.mean is not None:
+            self.mean.settle()
+
+    # -- afterwards -----------------------------------------------------------------------
+
+    def evaluate(self, data: Any) -> dict[str, Any]:
+        """The loss and the metrics of examples, exact however many there are.
+
+        Args:
+            data: as `fit` takes it: (x, y), with weights as a third part, or x alone.
+        """
+        examples = as_examples(data, self._dtype)
+        if examples is None:
+            raise ArgumentTypeError("evaluate: takes arrays")
+        self._settle(examples, True)
+        return self._measured(self._fitted(examples))
+
+    def _measured(self, examples: Examples) -> dict[str, Any]:
+        if self._evaluation is None:
+            raise ArgumentError("evaluate: there is no objective")
+        totals = Totals([known_metrics.get(m) for m in self.metrics])
+        self._evaluation.over(pieces(examples), totals.add)
+        return totals.values()
+
+    def predict(self, x: Any) -> Any:
+        """What the model gives for inputs, as an array ``[rows, ...]``, in evaluation mode."""
+        examples = Examples(as_arrays(x, self._dtype))
+        found: list[Array] = []
+
+        def use(results: dict[str, Array], _: Any, rows: Array) -> None:
+            predictions = results["predictions"]
+            found.append(predictions.reshape((-1, *predictions.shape[2:])))
+
+        Evaluation(self.model, None, self._compiled).over(pieces(examples), use)
+        return np.concatenate(found)
+
+
+def _length(epochs: int | None, steps: int | None) -> int | None:
+    """The number of epochs; None if steps are given."""
+    if epochs is not None and steps is not None:
+        raise ArgumentError(f"fit: give epochs={epochs} or steps={steps}, not both")
+    for name, value in (("epochs", epochs), ("steps", steps)):
+        if value is not None and whole("fit", name, value) < 1:
+            raise ArgumentError(f"fit: {name} must be positive, got {value}")
+    return _EPOCHS if epochs is None and steps is None else epochs
+
+
+def _checked_weight(weight: Array, rows: int) -> Array:
+    if weight.shape != (rows,):
+        raise ArgumentError(
+            f"fit: sample_weight of shape {weight.shape} must have one weight for each of the "
+            f"{rows} rows"
+        )
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise ArgumentError("fit: sample_weight must be finite and not negative")
+    return weight
