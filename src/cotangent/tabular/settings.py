@@ -1,0 +1,85 @@
+"""What training on a table is done with: sensible values from the size of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from ..checks import real, whole
+from ..errors import ArgumentError
+
+FEW_ROWS = 2000  # below, rows are too precious, and too few to judge by, to hold some out
+HELD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is built and trained; None is chosen from the data by `settled`.
+
+    Attributes:
+        hidden: units of the hidden layers.
+        dropout: in [0, 1).
+        lr: the learning rate at the beginning; it goes to 0 by half a cosine.
+        weight_decay: of `AdamW`.
+        batch_size: rows in a step.
+        epochs: passes over the rows.
+        validation: the share of the rows that is held out; 0 for none. With it, training ends
+            after `patience` epochs without a better loss of these rows, and the best weights stay.
+        patience: epochs to wait for a better one.
+        seed: of the first weights, the order of the rows, dropout, and what is held out.
+
+    Raises:
+        ArgumentError: for a value out of range.
+    """
+
+    hidden: tuple[int, ...] | None = None
+    dropout: float | None = None
+    lr: float = 1e-3
+    weight_decay: float = 0.1
+    batch_size: int | None = None
+    epochs: int | None = None
+    validation: float | None = None
+    patience: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "patience"):
+            if getattr(self, name) is not None:
+                whole("tabular.fit", name, getattr(self, name), 1)
+        whole("tabular.fit", "seed", self.seed, 0)
+        for units in self.hidden or ():
+            whole("tabular.fit", "hidden", units, 1)
+        if not real("tabular.fit", "lr", self.lr) > 0:
+            raise ArgumentError(f"tabular.fit: lr must be positive, got {self.lr}")
+        real("tabular.fit", "weight_decay", self.weight_decay, 0.0)
+        for name in ("dropout", "validation"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= real("tabular.fit", name, value) < 1:
+                raise ArgumentError(f"tabular.fit: {name} must lie in [0, 1), got {value}")
+
+    def settled(self, rows: int) -> Settings:
+        """All values, for a table of so many rows.
+
+        - 128 units in each of two layers: enough for tables, and quick.
+        - 32 rows in a step; from 6,400 rows on a 200th of them, up to 512: large tables need
+          fewer looks at each row, and large batches use the machine better.
+        - as many epochs as make 1,000 steps, but 10 at least.
+
+        >>> Settings().settled(400).epochs
+        77
+        """
+        size = self.batch_size or min(512, max(32, rows // 200))
+        validation = self.validation
+        if validation is None:
+            validation = HELD_OUT if rows >= FEW_ROWS else 0.0
+        return Settings(
+            hidden=(128, 128) if self.hidden is None else self.hidden,
+            dropout=0.2 if self.dropout is None else self.dropout,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            batch_size=size,
+            epochs=self.epochs or max(10, ceil(1000 / ceil(rows / size))),
+            validation=validation,
+            patience=self.patience,
+            seed=self.seed,
+        )
