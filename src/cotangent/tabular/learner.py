@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ def fit(
         model.facts["validation"] = model.evaluate(rest)
     model.facts["rows"] = len(train[0])
     if folder is not None:
-        model.describe(Path(folder))
+        model.save(folder)
     return model
 
 

@@ -136,10 +136,6 @@ class TableModel:
         except OSError as error:
             raise FileError(f"cannot make the folder {place}: {error.strerror}") from error
         save_weights(place / WEIGHTS, self.network)
-        self.describe(place)
-
-    def describe(self, place: Path) -> None:
-        """Write ``table.json`` beside weights that are there."""
         facts = {
             "format": _FORMAT,
             "preparation": self.preparation.facts(),
