@@ -27,11 +27,15 @@ import memory
 import new_shape
 import replicas
 import steps
+import training
 from functions import FUNCTIONS
 from harness import Row, as_json, cores, pin, table
 from workloads import WORKLOADS
 
-OTHERS = ["matmul", "replicas", "first_call", "new_shape", "epoch", "memory", "imports"]
+OTHERS = [
+    "matmul", "replicas", "first_call", "new_shape", "epoch", "memory", "imports",
+    *training.QUESTIONS,
+]  # fmt: skip
 QUESTIONS = [*WORKLOADS, *FUNCTIONS, *OTHERS]
 LIBRARIES = ["cotangent", "torch", "jax"]
 VARIANTS = ["torch_compile", "numpy", "numpy_skylakex"]  # only compute functions of arrays
@@ -78,6 +82,8 @@ def ask(question: str, options: argparse.Namespace, contenders: list[str]) -> li
     if question in ("replicas", "epoch"):
         own = {"replicas": replicas, "epoch": epoch}[question]
         return own.compare(threads, rounds) if "cotangent" in contenders else []
+    if question in training.QUESTIONS:
+        return training.compare(question, threads, rounds) if "cotangent" in contenders else []
     several = {"first_call": first_call, "new_shape": new_shape, "memory": memory}[question]
     return several.compare(threads, few, contenders)
 

@@ -13,3 +13,12 @@ def user_line() -> str:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def levels() -> int:
+    """The ``stacklevel`` by which `warnings.warn`, called beside this, names the caller's own
+    code."""
+    frame, count = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
+        frame, count = frame.f_back, count + 1
+    return count

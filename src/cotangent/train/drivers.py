@@ -128,4 +128,3 @@ class RowsDriver:
         run.moved(batches=last - first, updates=1, loss=float(found["loss"][-1]))
         if run.batch == self.count:
             run.end_epoch()
-

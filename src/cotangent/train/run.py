@@ -39,6 +39,10 @@ class Run:
         loss: the loss of the last batch.
         last_epoch, last_step: where the run ends.
         folder: the run's folder, or None.
+        seconds: what went into data and steps so far.
+        validate, noted, saved, finished: what `Trainer` has done at the end of an epoch, after a
+            piece, for a checkpoint, and at the end.
+        save_seconds: the time between checkpoints.
         norms: the norms of the gradients in the present epoch, where they are clipped.
     """
 
@@ -58,8 +62,10 @@ class Run:
         self.mean = mean
         self.patience: Patience | None = None
         self.validate: Callable[[], dict[str, Any]] | None = None
-        self.save: Callable[[], None] | None = None
-        self.save_seconds = 30.0
+        self.saved: Callable[[], None] = _nothing
+        self.noted: Callable[[], None] = _nothing
+        self.finished: Callable[[], None] = _nothing
+        self.save_seconds = math.inf
         self.totals = Totals(metrics)
         self.callbacks = list(callbacks)
         self._progress = progress
@@ -86,6 +92,10 @@ class Run:
     def stop(self, why: str = "stopped by a callback") -> None:
         """End the run after the present piece."""
         self._reason = self._reason or why
+
+    def say(self, text: str) -> None:
+        """Print a line, if this run prints at all."""
+        self._progress.say(text)
 
     # -- what drivers ask and tell --------------------------------------------------------
 
@@ -191,7 +201,7 @@ class Run:
         if patience is None:
             return
         if patience.improved(row):
-            if patience.stopping.restore_best:
+            if patience.stopping.restore_best or self.folder is not None:
                 with self.averaged():
                     patience.weights = state_dict(self.model)
         elif patience.over(self.epoch):
@@ -224,6 +234,9 @@ class Run:
                         self.stop("interrupted")
                 if self.batch and self._reason == "done":  # steps end inside of an epoch
                     self.end_epoch()
+                self.noted()
+                self.saved()
+                self.finished()
             finally:
                 self._progress.close(self)
                 for callback in self.callbacks:
@@ -242,6 +255,11 @@ class Run:
             if every is not None and self.step // every > before // every:
                 callback.on_step(self)
         self._progress.piece(self)
-        if self.save is not None and time.perf_counter() - self._saved >= self.save_seconds:
-            self.save()
+        self.noted()
+        if time.perf_counter() - self._saved >= self.save_seconds:
+            self.saved()
             self._saved = time.perf_counter()
+
+
+def _nothing() -> None:
+    """What a run without a folder does for a checkpoint."""

@@ -157,7 +157,7 @@ def described(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         flat = value.reshape(-1)
         some = np.ascontiguousarray(flat[:: max(1, flat.size // _CHECKED)])
-        return f"{value.dtype}{list(value.shape)} {zlib.crc32(some.view(np.uint8)):08x}"
+        return f"{value.dtype}{list(value.shape)} {zlib.crc32(some.tobytes()):08x}"
     if isinstance(value, (list, tuple)):
         return [described(part) for part in value]
     if isinstance(value, dict):

@@ -49,6 +49,7 @@ class Update:
         self._value = clip_value
         self._norm = clip_norm
         self.mean = mean
+        self.limits = {"value": clip_value, "norm": clip_norm}
 
     def __call__(self, gradients: Gradients, rate: Any) -> dict[str, Tensor]:
         """Change the model; the norm of the gradients, if it is looked at."""

@@ -39,6 +39,7 @@ class Stream:
         self._dtype = dtype
         self._what = what
         self._first: Iterator[Examples] | None = None
+        self._peeked: Examples | None = None
         self._used = False
         self.prepare: Callable[[Examples], Examples] = lambda examples: examples
         known = hasattr(data, "__len__") and not callable(data)
@@ -46,16 +47,17 @@ class Stream:
 
     def few(self, rows: int) -> Examples:
         """The first rows of the first batch; it is yielded all the same."""
-        batches = self._raw(0)
-        first = next(batches, None)
-        if first is None:
-            raise ArgumentError(f"fit: {self._what} yields no batch at all")
-        self._first = itertools.chain([first], batches)
-        return first.rows_of(slice(0, rows))
+        if self._peeked is None:
+            batches = self._raw(0)
+            self._peeked = next(batches, None)
+            if self._peeked is None:
+                raise ArgumentError(f"fit: {self._what} yields no batch at all")
+            self._first = itertools.chain([self._peeked], batches)
+        return self._peeked.rows_of(slice(0, rows))
 
     def batches(self, epoch: int) -> Iterator[Examples]:
         """The batches of an epoch."""
-        raw, self._first = (self._first if epoch == 0 else None), None
+        raw, self._first, self._peeked = (self._first if epoch == 0 else None), None, None
         return map(self.prepare, self._raw(epoch) if raw is None else raw)
 
     def _raw(self, epoch: int) -> Iterator[Examples]:
@@ -165,7 +167,7 @@ class StreamDriver:
 
     def _update(self, run: Run) -> bool:
         """One update; False if there are no batches left."""
-        batches = []
+        batches: list[Examples] = []
         while len(batches) < self._accumulate:
             batch = self._next(run)
             if batch is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import whole
+from ..checks import real, whole
 from ..config import SETTINGS
 from ..errors import ArgumentError, ArgumentTypeError
 from ..gradients import no_grad
@@ -30,10 +30,14 @@ from .feeds import Rows
 from .history import History
 from .metrics import Metric
 from .objective import Objective, class_weights
+from .preflight import ROWS, check, report, untouched
 from .progress import Progress
 from .run import Run
+from .saving import RunFolder
+from .state import described
 from .steps import Steps, Update
-from .stopping import Patience, as_stopping, monitored
+from .stopping import EarlyStopping, Patience, as_stopping, monitored
+from .stream import Packing, Stream, StreamDriver
 from .tasks import Task, find_task, fitting_targets
 
 Array = np.ndarray[Any, Any]
@@ -84,6 +88,7 @@ class Trainer:
         self._metrics = metrics
         self.metrics: list[Metric] = []
         self.task: Task | None = None
+        self._probed: Any = None
         self._objective: Objective | None = None
         self._evaluation: Evaluation | None = None
 
@@ -100,12 +105,9 @@ class Trainer:
         """Train; see `fit`."""
         told = Progress(progress)
         epochs = _length(epochs, steps)
-        examples, held = self._examples(data, validation, sample_weight, seed)
-        task = self._settle(examples, held is not None)
-        examples, held = self._fitted(examples), None if held is None else self._fitted(held)
-        examples = self._weighted(examples)
-        feed = Rows(examples, batch_size, shuffle, seed)
-        driver = self._driver(feed)
+        source, held = self._sources(data, validation, sample_weight, seed)
+        task = self._settle(source, held is not None)
+        driver = self._driver(source, batch_size, shuffle, seed, check)
         told.say(self._described(task, epochs, steps))
         run = Run(
             self.model, self.optimizer, epochs=epochs, steps=steps, updates=driver.updates,
@@ -115,39 +117,88 @@ class Trainer:
         if held is not None:
             run.validate = lambda: self._validated(run, held)
         self._watch(run, early_stopping, held is not None)
-        run.go(driver.advance)
-        self._finish(run)
+        run.finished = lambda: self._finish(run)
+        if resume and folder is None:
+            raise ArgumentError("fit: resume=True needs the folder of the run, as folder=...")
+        if run.folder is None:
+            run.go(driver.advance)
+        else:
+            order = {"batch_size": batch_size, "shuffle": bool(shuffle), "seed": seed}
+            settings = self._settings(source, order)
+            self._kept(run, driver, RunFolder(run.folder, resume, settings), checkpoint_seconds)
         run.history.seconds = run.shares()
         told.shares(run.history.seconds, run.history.stopped)
         return run.history
 
-    def _examples(self, data: Any, validation: Any, sample_weight: Any, seed: int) -> (
-        tuple[Examples, Examples | None]
-    ):  # fmt: skip
-        """The examples to train on, and those that are held out."""
-        examples = as_examples(data, self._dtype)
-        if examples is None:
-            raise ArgumentTypeError("fit: batches are not taken yet")
-        if sample_weight is not None:
-            weight = as_arrays(np.asarray(sample_weight), self._dtype).astype(self._dtype)
-            examples = Examples(examples.x, examples.y, _checked_weight(weight, examples.rows))
-        if validation is None:
-            return examples, None
-        if isinstance(validation, float):
-            return examples.split(validation, seed)
-        return examples, as_examples(validation, self._dtype, "validation")
+    def _kept(self, run: Run, driver: Any, folder: RunFolder, seconds: float) -> None:
+        """A run whose checkpoints are kept in a folder."""
+        with folder:
+            if folder.begin(run):
+                run.say(f"resumed in epoch {run.epoch + 1}, after {run.step} steps")
+            run.noted, run.saved = lambda: folder.note(run), lambda: folder.save(run)
+            run.save_seconds = real("fit", "checkpoint_seconds", seconds, 0.0)
 
-    def _settle(self, examples: Examples, validated: bool) -> Task:
+            def finished() -> None:
+                self._finish(run)
+                folder.end(run)
+
+            run.finished = finished
+            run.go(driver.advance)
+
+    def _settings(self, source: Examples | Stream, order: dict[str, Any]) -> dict[str, Any]:
+        """What decides the numbers of a run, apart from its length and what is held out."""
+        data = "a stream"
+        if isinstance(source, Examples):
+            data = described(flatten(source.map(lambda x: x))[0])
+        return {
+            **order, "data": data, "loss": self.task.why if self.task else "",
+            "optimizer": described([self.optimizer, *self.optimizer.groups]),
+            "schedule": described(self.schedule), "accumulate": self.accumulate,
+            "clip": described(self._update.limits), "class_weight": described(self.class_weight),
+            "ema": None if self.mean is None else self.mean.decay,
+            "metrics": [metric.name for metric in self.metrics],
+        }  # fmt: skip
+
+    def _sources(self, data: Any, validation: Any, sample_weight: Any, seed: int) -> tuple[
+        Examples | Stream, Examples | Stream | None
+    ]:  # fmt: skip
+        """What to train on, and what is held out."""
+        examples = as_examples(data, self._dtype)
+        source: Examples | Stream = Stream(data, self._dtype) if examples is None else examples
+        if sample_weight is not None:
+            if examples is None:
+                raise ArgumentError(
+                    "fit: sample_weight goes with arrays; let batches be (x, y, weight) instead"
+                )
+            weight = as_arrays(np.asarray(sample_weight), self._dtype).astype(self._dtype)
+            source = examples = Examples(
+                examples.x, examples.y, checked_weight(weight, examples.rows)
+            )
+        if validation is None:
+            return source, None
+        if isinstance(validation, float):
+            if examples is None:
+                raise ArgumentError(
+                    "fit: a fraction can be held out of arrays only; pass validation=(x, y)"
+                )
+            return examples.split(validation, seed)
+        held = as_examples(validation, self._dtype, "validation")
+        return source, Stream(validation, self._dtype, "validation") if held is None else held
+
+    def _settle(self, source: Examples | Stream, validated: bool) -> Task:
         """Find the task, the objective and the metrics, once."""
-        few = examples.rows_of(slice(0, _PROBED))
+        if isinstance(source, Stream):
+            few = source.few(_PROBED)
+        else:
+            few = source.rows_of(slice(0, _PROBED))
         if self.task is None:
-            self._probed = None if examples.y is None else self._try(few.x)
-            self.task = find_task(self._loss, examples.y, self._probed)
+            self._probed = None if few.y is None else self._try(few.x)
+            self.task = find_task(self._loss, few.y, self._probed)
             self._objective = Objective(self.task)
             self._evaluation = Evaluation(self.model, self._objective, self._compiled)
         if self._metrics is None:
             measured = self.task.kind != "regression" or validated
-            names: Any = self.task.metrics if measured and examples.y is not None else ()
+            names: Any = self.task.metrics if measured and few.y is not None else ()
         else:
             one = isinstance(self._metrics, (str, Metric))
             names = [self._metrics] if one else list(self._metrics)
@@ -157,7 +208,7 @@ class Trainer:
     def _try(self, x: Any) -> Any:
         """What the model predicts for a few rows."""
         leaves, structure = flatten(x)
-        with mode(self.model, False), no_grad():
+        with mode(self.model, False), no_grad(), untouched(self.model):
             return apply(self.model, unflatten(structure, iter([Tensor(a) for a in leaves])))
 
     def _fitted(self, examples: Examples) -> Examples:
@@ -170,8 +221,9 @@ class Trainer:
             y = np.asarray(y, self._dtype)
         return Examples(examples.x, y, examples.weight)
 
-    def _weighted(self, examples: Examples) -> Examples:
-        """The examples with their weights by class."""
+    def _prepared(self, examples: Examples) -> Examples:
+        """The examples to train on, with their weights by class."""
+        examples = self._fitted(examples)
         if self.class_weight is None:
             return examples
         weight = class_weights(self.class_weight, examples.y, self._dtype)
@@ -179,16 +231,38 @@ class Trainer:
             weight = weight * examples.weight
         return Examples(examples.x, examples.y, weight)
 
-    def _driver(self, feed: Rows) -> RowsDriver:
+    def _driver(
+        self, source: Examples | Stream, batch_size: int, shuffle: bool, seed: int, look: bool
+    ) -> RowsDriver | StreamDriver:
+        """What goes through the data, after a look at them."""
+        if isinstance(source, Stream):
+            if isinstance(self.class_weight, str):
+                raise ArgumentError(
+                    'fit: class_weight="balanced" needs all labels; pass one weight a class'
+                )
+            source.prepare = self._prepared
+            packing = Packing(first := self._prepared(source.few(ROWS)))
+            self._look(first, look)
+            steps = self._steps(packing.select())
+            return StreamDriver(source, packing, steps, self.accumulate, bool(self.metrics))
+        examples = self._prepared(source)
+        self._look(examples, look)
+        feed = Rows(examples, batch_size, shuffle, seed)
+        return RowsDriver(feed, self._steps(feed.select()), self.accumulate, bool(self.metrics))
+
+    def _look(self, examples: Examples, look: bool) -> None:
+        if look and self.task is not None and self._objective is not None:
+            found = check(self.model, self.task, self._objective, examples, self._probed)
+            report(found)
+
+    def _steps(self, select: Any) -> Steps:
         if self._objective is None:
             raise ArgumentError("fit: there is no objective")
         rated = self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau)
-        steps = Steps(
-            self._objective, self._update, feed.select(), rated=rated,
-            accumulate=self.accumulate > 1, predictions=bool(self.metrics),
-            compiled=self._compiled,
+        return Steps(
+            self._objective, self._update, select, rated=rated, accumulate=self.accumulate > 1,
+            predictions=bool(self.metrics), compiled=self._compiled,
         )  # fmt: skip
-        return RowsDriver(feed, steps, self.accumulate, bool(self.metrics))
 
     def _described(self, task: Task, epochs: int | None, steps: int | None) -> str:
         length = f"{epochs} epochs" if epochs is not None else f"{steps} steps"
@@ -196,12 +270,14 @@ class Trainer:
 
     def _watch(self, run: Run, early_stopping: Any, validated: bool) -> None:
         stopping = as_stopping(early_stopping)
+        if stopping is None and run.folder is not None and validated:
+            stopping = EarlyStopping(patience=None, restore_best=False)  # for the best checkpoint
         if stopping is not None:
             name, how = monitored(stopping, validated, self.metrics)
             run.patience = Patience(stopping, name, how)
             run.history.monitor, run.history.mode = name, how
 
-    def _validated(self, run: Run, held: Examples) -> dict[str, Any]:
+    def _validated(self, run: Run, held: Examples | Stream) -> dict[str, Any]:
         """Loss and metrics of the rows that are held out."""
         with run.averaged():
             found = self._measured(held)
@@ -209,8 +285,9 @@ class Trainer:
 
     def _finish(self, run: Run) -> None:
         """The weights that the run is for: the best, or the mean, or the last."""
-        if run.patience is not None and run.patience.weights:
-            load_state_dict(self.model, run.patience.weights)
+        patience = run.patience
+        if patience is not None and patience.stopping.restore_best and patience.weights:
+            load_state_dict(self.model, patience.weights)
         elif self.mean is not None:
             self.mean.settle()
 
@@ -223,16 +300,21 @@ class Trainer:
             data: as `fit` takes it: (x, y), with weights as a third part, or x alone.
         """
         examples = as_examples(data, self._dtype)
-        if examples is None:
-            raise ArgumentTypeError("evaluate: takes arrays")
-        self._settle(examples, True)
-        return self._measured(self._fitted(examples))
+        source = Stream(data, self._dtype) if examples is None else examples
+        self._settle(source, True)
+        return self._measured(source)
 
-    def _measured(self, examples: Examples) -> dict[str, Any]:
+    def _measured(self, source: Examples | Stream) -> dict[str, Any]:
         if self._evaluation is None:
             raise ArgumentError("evaluate: there is no objective")
         totals = Totals([known_metrics.get(m) for m in self.metrics])
-        self._evaluation.over(pieces(examples), totals.add)
+        if isinstance(source, Examples):
+            stretches = pieces(self._fitted(source))
+        else:
+            stretches = (
+                (part.map(lambda x: x), part.rows) for part in map(self._fitted, source.batches(0))
+            )
+        self._evaluation.over(stretches, totals.add)
         return totals.values()
 
     def predict(self, x: Any) -> Any:
@@ -258,7 +340,8 @@ def _length(epochs: int | None, steps: int | None) -> int | None:
     return _EPOCHS if epochs is None and steps is None else epochs
 
 
-def _checked_weight(weight: Array, rows: int) -> Array:
+def checked_weight(weight: Array, rows: int) -> Array:
+    """Sample weights, one for each row, finite and not negative."""
     if weight.shape != (rows,):
         raise ArgumentError(
             f"fit: sample_weight of shape {weight.shape} must have one weight for each of the "
