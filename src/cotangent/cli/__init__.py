@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except WrongUseError as error:
         return _ended(2, str(error))
-    except KeyboardInterrupt:
-        return _ended(130, "interrupted")
+    except KeyboardInterrupt as error:
+        return _ended(130, str(error) or "interrupted")
     except BrokenPipeError:
         # Who read the output has gone; nothing may be flushed into the void at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -73,6 +73,16 @@ def opened(path: str, options: argparse.Namespace) -> Source:
     return source
 
 
+def stop_if_interrupted(history: Any) -> None:
+    """End as Ctrl-C does if it ended the training, whose checkpoint is there.
+
+    Raises:
+        KeyboardInterrupt: with what to say.
+    """
+    if history.stopped == "interrupted":
+        raise KeyboardInterrupt("interrupted; the same command with --resume goes on")
+
+
 def say(notes: Sequence[str], most: int = 20) -> None:
     """Print notes to standard error; of very many, the first, and each once."""
     different = list(dict.fromkeys(notes))

@@ -15,7 +15,7 @@ from ..data import digits, fashion_mnist, mnist
 from ..nn import Dropout, Linear, Module, ReLU, Sequential
 from ..optim import AdamW, cosine_decay
 from ..train import fit
-from .arguments import WrongUseError, refusing
+from .arguments import WrongUseError, refusing, stop_if_interrupted
 
 SETS: dict[str, Callable[[], Any]] = {
     "digits": digits, "fashion_mnist": fashion_mnist, "mnist": mnist,
@@ -54,6 +54,7 @@ def train(name: str, given: dict[str, Any], folder: Path, resume: bool, compile:
         batch_size=settings["batch_size"], seed=settings["seed"], validation=test,
         compile=compile, folder=folder, resume=resume,
     )  # fmt: skip
+    stop_if_interrupted(history)
     accuracy = float(history.rows[-1]["validation accuracy"])
     seconds = median(row["seconds"] for row in history.rows)
     console.line(f"test accuracy: {accuracy:.2%} after {len(history)} epochs", style="bold green")

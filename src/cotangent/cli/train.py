@@ -26,6 +26,7 @@ from .arguments import (
     refusing,
     say,
     sizes,
+    stop_if_interrupted,
 )
 from .evaluate import shown
 
@@ -109,6 +110,7 @@ def work(options: argparse.Namespace) -> None:
         frame = read_frame(source)
         frame[options.target]
     model = _fitted(frame, settings, options)
+    stop_if_interrupted(model.history)
     _report(model, options)
 
 

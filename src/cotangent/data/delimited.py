@@ -116,30 +116,33 @@ class Delimited:
 
     def _rows(self) -> Iterator[Row]:
         """Every row that is not empty."""
-        lines = _Lines(self._open())
-        reader = csv.reader(lines, delimiter=self.delimiter)
         begin = 1
-        while True:
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                raise FileError(
-                    f"{self.reader}: line {reader.line_num} of {self.path} cannot be read: {error}"
-                ) from error
-            except UnicodeDecodeError as error:
-                raise self._undecodable(error) from error
-            except OSError as error:
-                raise self._unreadable(error) from error
-            if fields is None:
-                return
-            if lines.ended:
-                raise FileError(
-                    f"{self.reader}: a quotation mark opened in line {begin} of {self.path} is "
-                    "never closed"
-                )
-            begin, line = reader.line_num + 1, begin
-            if len(fields) > 1 or (fields and fields[0].strip()):
-                yield line, [field.strip() for field in fields]
+        with self._open() as file:
+            lines = _Lines(file)
+            reader = csv.reader(lines, delimiter=self.delimiter)
+            while (fields := self._next(reader)) is not None:
+                if lines.ended:
+                    raise FileError(
+                        f"{self.reader}: a quotation mark opened in line {begin} of {self.path} is "
+                        "never closed"
+                    )
+                begin, line = reader.line_num + 1, begin
+                if len(fields) > 1 or (fields and fields[0].strip()):
+                    yield line, [field.strip() for field in fields]
+
+    def _next(self, reader: Any) -> list[str] | None:
+        """The fields of the next record, or None after the last."""
+        try:
+            fields: list[str] | None = next(reader, None)
+        except csv.Error as error:
+            raise FileError(
+                f"{self.reader}: line {reader.line_num} of {self.path} cannot be read: {error}"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise self._undecodable(error) from error
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return fields
 
     def _open(self) -> io.TextIOBase:
         try:
@@ -225,13 +228,13 @@ class Delimited:
 
 
 class _Lines:
-    """The lines of a file, closed at the end; `ended` once somebody asked for more than there are.
+    """The lines of a file; `ended` once somebody asked for more than there are.
 
     The csv module does not say that the text ended inside quotation marks: but then it has asked
     for another line before it gives the row.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: io.TextIOBase) -> None:
         self.file = file
         self.ended = False
 
@@ -239,15 +242,11 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line: str = self.file.readline()
+        line = self.file.readline()
         if not line:
             self.ended = True
-            self.file.close()
             raise StopIteration
         return line
-
-    def __del__(self) -> None:
-        self.file.close()
 
 
 def _widths(lines: list[str], delimiter: str) -> list[int]:

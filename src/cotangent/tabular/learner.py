@@ -48,6 +48,7 @@ def fit(
         ignore: columns to leave out.
         settings: `Settings`; what it leaves open is chosen from the number of rows.
         compile, progress, folder, resume, check: as `ct.train.fit` takes them.
+            A run that was interrupted leaves its checkpoint in the folder, and no model.
         tell: is called with sentences about what was found and chosen.
 
     Raises:
@@ -74,6 +75,8 @@ def fit(
         preparation, settings.hidden or (), settings.dropout or 0.0, {"settings": asdict(settings)}
     )
     model.history = _train(model, train, held, settings, compile, progress, folder, resume, check)
+    if model.history.stopped == "interrupted":
+        return model
     if rest is not None:
         model.facts["validation"] = model.evaluate(rest)
     model.facts["rows"] = len(train[0])
