@@ -68,7 +68,7 @@ def _number(name: str, values: Array) -> Column | str:
     indicator = len(there) < len(values)
     if deviation == 0.0 and not indicator:
         return "it is constant"
-    return Number(name, mean, deviation or 1.0, float(np.median(there)), indicator)
+    return Number(name, mean, deviation or 1.0, 2 * float(np.median(there / 2)), indicator)
 
 
 def _is_identifier(name: str, values: Array) -> bool:

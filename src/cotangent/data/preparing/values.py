@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,13 @@ FORMATS = (ISO, *(day + clock for day in _DAYS for clock in _CLOCKS), "%H:%M", "
 
 
 def missing(column: Array) -> Array:
-    """Where nothing stands, as a mask.
+    """Where nothing stands, as a mask; infinities are nothing too.
 
     >>> missing(np.array(["3", "NA", ""], object)).tolist()
     [False, True, True]
     """
     if column.dtype.kind == "f":
-        return np.isnan(column)
+        return ~np.isfinite(column)
     if column.dtype.kind == "M":
         return np.isnat(column)
     return np.array([text.lower() in MISSING for text in column], bool)
@@ -49,7 +50,7 @@ def texts(column: Array) -> list[str]:
 
 
 def _number_text(value: float) -> str:
-    if value != value:
+    if not isfinite(value):
         return ""
     return str(int(value)) if value.is_integer() else repr(value)
 
