@@ -36,9 +36,15 @@ def _houses(path: Path, rows: int = 120, seed: int = 0) -> Path:
     return path
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
 def _train(tmp_path: Path, *words: str, target: str = "price") -> int:
     data, out = tmp_path / "houses.csv", tmp_path / "run"
-    return main(["train", str(data), "--target", target, "--out", str(out), *SMALL, *words])
+    other = {"price": "dear", "dear": "price"}[target]
+    words = ("--target", target, "--ignore", other, "--out", str(out), *SMALL, *words)
+    return main(["train", str(data), *words])
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def test_train_predict_and_evaluate(tmp_path, houses, capsys):
     assert "so this is regression" in said.err
     other, out = _houses(tmp_path / "new.csv", 50, seed=1), tmp_path / "prices.csv"
     assert main(["predict", str(tmp_path / "run"), str(other), "-o", str(out)]) == 0
-    rows = list(csv.DictReader(out.open()))
+    rows = _rows(out)
     model = ct.tabular.load(tmp_path / "run")
     frame = ct.data.read_frame(ct.data.open_table(other))
     np.testing.assert_allclose(
@@ -67,7 +73,7 @@ def test_train_predict_and_evaluate(tmp_path, houses, capsys):
 
 
 def test_classes_are_predicted_with_probabilities(tmp_path, houses, capsys):
-    assert _train(tmp_path, "--ignore", "price", "--validation", "0.25", target="dear") == 0
+    assert _train(tmp_path, "--validation", "0.25", target="dear") == 0
     assert "on rows that were held out:" in capsys.readouterr().out
     assert main(["predict", str(tmp_path / "run"), str(houses)]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
@@ -145,7 +151,7 @@ def test_unseen_categories_and_missing_values_are_handled_and_said(tmp_path, hou
     error = capsys.readouterr().err
     assert "'city': 1 values, such as 'Basel', are rare or not" in error
     assert "'built': 1 values, such as 'soon', are no date" in error
-    assert all(np.isfinite(float(row["price"])) for row in csv.DictReader(out.open()))
+    assert all(np.isfinite(float(row["price"])) for row in _rows(out))
 
 
 def test_a_run_is_not_overwritten_and_can_be_resumed(tmp_path, houses, capsys):
@@ -167,7 +173,7 @@ def test_an_output_is_replaced_only_when_the_new_one_is_complete(tmp_path, house
     assert out.read_text() == "precious"
     assert main(["predict", str(tmp_path / "run"), str(houses), "-o", str(tmp_path)]) == 1
     assert main(["predict", str(tmp_path / "run"), str(houses), "-o", str(houses)]) == 0
-    assert len(list(csv.DictReader(houses.open()))) == 120
+    assert len(_rows(houses)) == 120
     assert not list(tmp_path.glob(".*"))  # no temporary file stays behind
 
 
@@ -198,10 +204,10 @@ def test_doctor_tells_of_the_machine(capsys):
 
 
 def test_digits_by_one_command(tmp_path, capsys):
-    words = ["train", "--dataset", "digits", "--out", str(tmp_path / "run"), "--hidden", "64"]
-    assert main([*words, "--epochs", "15"]) == 0
+    words = ["train", "--dataset", "digits", "--out", str(tmp_path / "run"), "--hidden", "32"]
+    assert main([*words, "--epochs", "20"]) == 0
     text = capsys.readouterr().out
-    assert float(text.partition("test accuracy: ")[2].partition("%")[0]) > 94
+    assert float(text.partition("test accuracy: ")[2].partition("%")[0]) > 88
     assert "time per epoch: " in text
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
@@ -280,7 +286,7 @@ def test_no_file_leads_to_a_traceback_or_a_loss_in_prediction(trained, capsys, c
     code = main(["predict", str(trained / "run"), str(data), "-o", str(out)])
     assert code in (0, 2), capsys.readouterr().err
     if code == 0:
-        rows = list(csv.DictReader(out.open()))
+        rows = _rows(out)
         assert rows and all(np.isfinite(float(row["price"])) for row in rows)
     else:
         assert out.read_text() == "precious"

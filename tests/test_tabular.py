@@ -108,10 +108,10 @@ def test_settings_follow_the_size_and_are_checked():
     assert Settings().settled(100).batch_size == 32
     assert Settings().settled(100).validation == 0
     large = Settings().settled(1_000_000)
-    assert (large.batch_size, large.validation, large.epochs) == (512, 0.2, 10)
+    assert (large.batch_size, large.validation, large.epochs) == (512, 0.2, 40)
     assert Settings(epochs=3, validation=0.5).settled(100).epochs == 3
     for wrong in ({"epochs": 0}, {"lr": 0.0}, {"dropout": 1.0}, {"hidden": (0,)}, {"seed": -1},
-                  {"validation": 1.5}, {"lr": float("nan")}):  # fmt: skip
+                  {"validation": 1.5}, {"lr": float("nan")}, {"weight_decay": -1.0}):  # fmt: skip
         with pytest.raises(ct.ArgumentError):
             Settings(**wrong)
 

@@ -24,6 +24,7 @@ _DEFAULTS: dict[str, Any] = {
     "hidden": (512, 256), "dropout": 0.2, "epochs": 15, "batch_size": 128, "lr": 1e-3,
     "weight_decay": 0.01, "seed": 0,
 }  # fmt: skip
+_FEW: dict[str, Any] = {"epochs": 60, "batch_size": 32}  # of less than 10,000 images
 
 
 def train(name: str, given: dict[str, Any], folder: Path, resume: bool, compile: bool) -> float:
@@ -35,9 +36,10 @@ def train(name: str, given: dict[str, Any], folder: Path, resume: bool, compile:
     strange = [key for key in given if key not in _DEFAULTS]
     if strange:
         raise WrongUseError(f"train: --{strange[0]} goes with tables; a data set has test images")
-    settings = {**_DEFAULTS, **given}
     with refusing():
         images = SETS[name]()
+    few = _FEW if len(images.x_train) < 10_000 else {}
+    settings = {**_DEFAULTS, **few, **given}
     console = Console()
     x, y = _flat(images.x_train), images.y_train
     test = _flat(images.x_test), images.y_test

@@ -133,7 +133,7 @@ def _train(
     """The history of training the network."""
     size, epochs = settings.batch_size or 1, settings.epochs or 1
     steps = epochs * ceil(len(train[0]) / size)
-    decay = AdamW(lr=settings.lr, weight_decay=settings.weight_decay)
+    decay = AdamW(lr=settings.lr, weight_decay=settings.weight_decay or 0.0)
     watched = held is not None and len(held[0]) > 0
     return fit_network(
         model.network, train, optimizer=decay, schedule=cosine_decay(settings.lr, steps),
