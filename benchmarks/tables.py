@@ -4,10 +4,10 @@
     python benchmarks/tables.py iris wine --seeds 1
 
 On each of scikit-learn's bundled tables both learn from the same folds: `ct.tabular.fit`, and
-`MLPClassifier` or `MLPRegressor` behind a `StandardScaler`. Printed are the mean accuracy, or R², of
-the rows that were left out, and the mean seconds of a fit, taken in turns. A fit of ours begins
-from the columns of a `Frame` and finds their kinds; compiling is in its time. The exit code is 0 if
-ours is at least as good on every table, in less time on every table.
+`MLPClassifier` or `MLPRegressor` behind a `StandardScaler`. Printed are the mean accuracy, or R²,
+of the rows that were left out, and the mean seconds of a fit, taken in turns. A fit of ours begins
+from the columns of a `Frame` and finds their kinds; compiling is in its time. The exit code is 0
+if ours is at least as good on every table, in less time on every table.
 """
 
 from __future__ import annotations

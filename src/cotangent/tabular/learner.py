@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..data import shuffled
 from ..data.frame import Frame
 from ..data.preparing import Preparation, Prepared
 from ..data.preparing.targets import first_written, key_of
@@ -27,13 +28,14 @@ from .split import held_out
 Array = np.ndarray[Any, Any]
 
 _FEWEST = 2
+_MOST_COPIED = 100_000
 
 
 def fit(
     data: Frame | str | os.PathLike[str], target: str, *, task: str = "auto",
     ignore: Sequence[str] = (), settings: Settings | None = None, compile: bool = True,
     progress: bool | None = False, folder: str | os.PathLike[str] | None = None,
-    resume: bool = False, tell: Callable[[str], None] | None = None, check: bool = True,
+    resume: bool = False, tell: Callable[[str], None] | None = None,
 ) -> TableModel:  # fmt: skip
     """Train a network to predict one column of a table from the others.
 
@@ -47,7 +49,7 @@ def fit(
         task: "regression", "classification", or "auto", which finds out.
         ignore: columns to leave out.
         settings: `Settings`; what it leaves open is chosen from the number of rows.
-        compile, progress, folder, resume, check: as `ct.train.fit` takes them.
+        compile, progress, folder, resume: as `ct.train.fit` takes them.
             A run that was interrupted leaves its checkpoint in the folder, and no model.
         tell: is called with sentences about what was found and chosen.
 
@@ -74,7 +76,7 @@ def fit(
     model = TableModel(
         preparation, settings.hidden or (), settings.dropout or 0.0, {"settings": asdict(settings)}
     )
-    model.history = _train(model, train, held, settings, compile, progress, folder, resume, check)
+    model.history = _train(model, train, held, settings, compile, progress, folder, resume)
     if model.history.stopped == "interrupted":
         return model
     if rest is not None:
@@ -128,10 +130,12 @@ def _known(prepared: Prepared, say: Callable[[str], None]) -> tuple[Array, Array
 def _train(
     model: TableModel, train: tuple[Array, Array], held: tuple[Array, Array] | None,
     settings: Settings, compile: bool, progress: bool | None, folder: Any, resume: bool,
-    check: bool,
 ) -> Any:  # fmt: skip
     """The history of training the network."""
     size, epochs = settings.batch_size or 1, settings.epochs or 1
+    rows = _in_batches(len(train[0]), size, settings.passes or 1, settings.seed)
+    if rows is not None:
+        train = train[0][rows], train[1][rows]
     steps = epochs * ceil(len(train[0]) / size)
     decay = AdamW(lr=settings.lr, weight_decay=settings.weight_decay or 0.0)
     watched = held is not None and len(held[0]) > 0
@@ -140,5 +144,19 @@ def _train(
         epochs=epochs, batch_size=size, seed=settings.seed, validation=held if watched else None,
         early_stopping=EarlyStopping(settings.patience) if watched else None,
         loss="mse" if model.preparation.target.kind == "regression" else "cross_entropy",
-        compile=compile, progress=progress, folder=folder, resume=resume, check=check,
+        metrics=None if watched else (), compile=compile, progress=progress, folder=folder,
+        resume=resume, check=False,  # what it looks for, preparing has made sure of
     )  # fmt: skip
+
+
+def _in_batches(rows: int, size: int, passes: int, seed: int) -> Array | None:
+    """The rows of an epoch: all of them `passes` times, then some at random to fill the last batch.
+
+    So every batch is full, and no step follows the gradient of a few rows. None for large tables,
+    where it does not matter, and the copy would.
+    """
+    if rows > _MOST_COPIED:
+        return None
+    missing = -rows * passes % size
+    fill = np.concatenate([shuffled(rows, seed, 2**32 - 2)] * ceil(missing / rows or 1))[:missing]
+    return np.concatenate([np.tile(np.arange(rows), passes), fill])

@@ -10,6 +10,9 @@ from ..errors import ArgumentError
 
 FEW_ROWS = 2000  # below, rows are too precious, and too few to judge by, to hold some out
 HELD_OUT = 0.2
+_PASSES = 40
+_STEPS = 600
+_STEPS_OF_AN_EPOCH = 30
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Settings:
         lr: the learning rate at the beginning; it goes to 0 by half a cosine.
         weight_decay: of `AdamW`.
         batch_size: rows in a step.
-        epochs: passes over the rows.
+        epochs: how often to go through the rows, `passes` times each.
+        passes: over the rows in an epoch: more than 1 of few rows, because an epoch has a cost of
+            its own.
         validation: the share of the rows that is held out; 0 for none. With it, training ends
             after `patience` epochs without a better loss of these rows, and the best weights stay.
         patience: epochs to wait for a better one.
@@ -41,9 +46,10 @@ class Settings:
     validation: float | None = None
     patience: int = 10
     seed: int = 0
+    passes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "patience"):
+        for name in ("batch_size", "epochs", "patience", "passes"):
             if getattr(self, name) is not None:
                 whole("tabular.fit", name, getattr(self, name), 1)
         whole("tabular.fit", "seed", self.seed, 0)
@@ -64,16 +70,22 @@ class Settings:
         - two layers of 128 units, of 256 from 1,000 rows on; a tenth of them dropped.
         - 32 rows in a step; from 6,400 rows on a 200th of them, up to 512: large tables need
           fewer looks at each row, and large batches use the machine better.
-        - 40 epochs, or as many as make 600 steps.
+        - 40 passes over the rows, or as many as make 600 steps, by epochs of 30 steps or more;
+          where epochs are given, each is one pass.
         - weight decay 1,500 / rows, up to 3: it stands for a prior belief in small weights, which
           counts as much as a fixed number of rows. Over the steps of a small table anything less
           does nothing.
 
-        >>> Settings().settled(400).epochs
-        47
+        >>> settings = Settings().settled(400)
+        >>> settings.epochs, settings.passes
+        (16, 3)
         """
         units = 128 if rows < 1000 else 256
         size = self.batch_size or min(512, max(32, rows // 200))
+        batches = ceil(rows / size)
+        one = self.epochs is not None
+        passes = self.passes or (1 if one else ceil(_STEPS_OF_AN_EPOCH / batches))
+        times = max(_PASSES, ceil(_STEPS / batches))
         validation = self.validation
         if validation is None:
             validation = HELD_OUT if rows >= FEW_ROWS else 0.0
@@ -83,8 +95,9 @@ class Settings:
             lr=self.lr,
             weight_decay=min(3.0, 1500 / rows) if self.weight_decay is None else self.weight_decay,
             batch_size=size,
-            epochs=self.epochs or max(40, ceil(600 / ceil(rows / size))),
+            epochs=self.epochs or ceil(times / passes),
             validation=validation,
             patience=self.patience,
             seed=self.seed,
+            passes=passes,
         )
