@@ -156,8 +156,9 @@ class Totals:
 
     @property
     def loss(self) -> float:
-        """See `mean_loss`."""
-        return mean_loss(np.concatenate(self.losses), np.concatenate(self.weights))
+        """See `mean_losses`."""
+        losses, weights = np.concatenate(self.losses), np.concatenate(self.weights)
+        return mean_losses(losses[None], weights[None])[0]
 
     def values(self, prefix: str = "") -> dict[str, Any]:
         """The loss and the metrics by name."""
@@ -167,18 +168,26 @@ class Totals:
         return found
 
 
-def mean_loss(losses: Array, weights: Array) -> float:
-    """``sum(weight * loss) / sum(weight)``, rounded once: the same in whatever pieces it came.
+def mean_losses(losses: Array, weights: Array) -> list[float]:
+    """``sum(weight * loss) / sum(weight)`` of each row of ``[epochs, batches]``, rounded once: the
+    same in whatever pieces an epoch came.
 
-    A batch that weighs nothing counts nothing, and NaN is the mean of no rows.
+    A batch that weighs nothing counts nothing, and NaN is the mean of no weight.
     """
     heavy = weights.astype(np.float64)
     terms = np.multiply(losses, heavy, out=np.zeros_like(heavy), where=heavy > 0)
-    total = math.fsum(heavy.tolist())
+    return [
+        _sum(row) / total if (total := _sum(weight)) else math.nan
+        for row, weight in zip(terms.tolist(), heavy.tolist(), strict=True)
+    ]
+
+
+def _sum(terms: list[float]) -> float:
+    """The sum, rounded once; where that cannot be, of infinities for instance, as it comes."""
     try:
-        return math.fsum(terms.tolist()) / total if total else math.nan
-    except (OverflowError, ValueError):  # of infinities
-        return float(terms.sum()) / total
+        return math.fsum(terms)
+    except (OverflowError, ValueError):
+        return sum(terms)
 
 
 def plain(value: Any) -> Any:

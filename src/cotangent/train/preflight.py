@@ -15,6 +15,7 @@ import numpy as np
 
 from ..callers import levels
 from ..errors import ArgumentError, GradientError
+from ..nn.losses import mse_loss
 from ..nn.module import parameters
 from ..random import DEFAULT
 from ..tensors import Tensor
@@ -29,7 +30,9 @@ Array = np.ndarray[Any, Any]
 
 ROWS = 32  # on which the step is tried
 _BLOCK = 1 << 20  # elements
-_FAR = 10.0  # times the loss of chance is worth a word
+_FAR = 20.0  # times the usual first loss is worth a word
+_SPREAD = 3.0
+_LARGE = 10.0  # inputs
 _MOVES = {"reshape", "permute_dims", "broadcast_to", "strided_slice", "take"}
 
 
@@ -56,7 +59,7 @@ def check(
     - No parameter is reached by the loss, or the first loss is not finite: errors. Some
       parameters are not reached, one is registered twice: warnings.
     - A softmax before cross-entropy or a sigmoid before BCE with logits: warnings.
-    - A first loss of ten times what guessing gives: a warning.
+    - A first loss of twenty times what guessing and new layers give: a warning.
     """
     found = [*_not_finite(examples), *_labels(task, examples.y, predictions), *_twice(model)]
     if any(finding.serious for finding in found):
@@ -109,12 +112,19 @@ def _not_finite(examples: Examples) -> list[Finding]:
     found = []
     for name, part in (("inputs", examples.x), ("targets", examples.y)):
         for array in flatten(part)[0]:
-            if array is None or array.dtype.kind != "f" or isinstance(array, np.memmap):
-                continue  # what is mapped from a file is not read for this
+            if array is None or array.dtype.kind != "f" or _is_mapped(array):
+                continue  # a file is not read as a whole for this
             row = _bad_row(array)
             if row is not None:
                 found.append(Finding(True, _bad_text(name, array, row)))
     return found
+
+
+def _is_mapped(array: Any) -> bool:
+    """Whether an array lies in a file."""
+    while array is not None and not isinstance(array, np.memmap):
+        array = getattr(array, "base", None)
+    return array is not None
 
 
 def _bad_row(array: Array) -> int | None:
@@ -260,9 +270,9 @@ def _loss(task: Task, few: Examples, loss: float) -> list[Finding]:
     return [
         Finding(
             False,
-            f"the first loss is {loss:.4g}, where guessing gives {chance:.4g}; standardise the "
+            f"the first loss is {loss:.4g}, where about {chance:.4g} is usual; standardise the "
             "inputs (and the targets of a regression) to mean 0 and deviation 1"
-            + (f"; the inputs reach {top:.4g}" if (top := _largest(few.x)) > _FAR else ""),
+            + (f"; the inputs reach {top:.4g}" if (top := _largest(few.x)) > _LARGE else ""),
         )
     ]
 
@@ -275,13 +285,13 @@ def _largest(x: Any) -> float:
 
 
 def _chance(task: Task, few: Examples) -> float | None:
-    """The loss of who knows no inputs."""
+    """The loss of guessing, by predictions as new layers make them of standardised inputs."""
     y = few.y
     if not isinstance(y, np.ndarray) or few.weight is not None:
         return None
-    if task.why.endswith("mse") and y.dtype.kind == "f" and len(y) > 1:
-        spread = float(np.mean((y - y.mean(axis=0)) ** 2))
-        return max(spread, float(np.mean(y**2)) * 1e-3) or None
+    if task.loss is mse_loss and y.dtype.kind == "f":
+        # New layers give predictions of deviation 1 to 2 for standardised inputs.
+        return float(np.mean((y - y.mean(axis=0)) ** 2)) + _SPREAD
     if task.kind == "binary":
         return math.log(2.0)
     if task.kind == "classes":

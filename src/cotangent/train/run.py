@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..callers import levels
 from ..errors import ArgumentError
 from ..nn.module import state_dict
 from ..optim.plateau import ReduceLROnPlateau
 from .average import WeightMean
 from .callbacks import Callback
-from .evaluation import Totals, mean_loss, mode
+from .evaluation import Totals, mean_losses, mode
 from .history import History
 from .interrupt import Interrupt
 from .metrics import Metric
@@ -165,10 +167,10 @@ class Run:
         rates = self._rates_at(self.step + np.arange(1, len(losses) + 1) * losses.shape[1])
         seconds = self._since_last_epoch() / len(losses)
         norms = np.reshape(self.norms, (len(losses), -1)).mean(axis=1) if self.norms else None
-        for i, (loss, weight) in enumerate(zip(losses, weights, strict=True)):
+        for i, loss in enumerate(mean_losses(losses, weights)):
             self.epoch += 1
-            self.step += len(loss)
-            row = {"epoch": self.epoch, "step": self.step, "loss": mean_loss(loss, weight)}
+            self.step += losses.shape[1]
+            row = {"epoch": self.epoch, "step": self.step, "loss": loss}
             if norms is not None:
                 row["gradient norm"] = float(norms[i])
             row["lr"], row["seconds"] = rates[i], seconds
@@ -232,10 +234,11 @@ class Run:
                     self._between(before)
                     if interrupt.seen:
                         self.stop("interrupted")
-                if self.batch and self._reason == "done":  # steps end inside of an epoch
+                self.saved()
+                if self.batch and self._reason == "done":
+                    # Steps end inside of an epoch: measured, but saved as it was, to be gone on.
                     self.end_epoch()
                 self.noted()
-                self.saved()
                 self.finished()
             finally:
                 self._progress.close(self)
@@ -254,6 +257,14 @@ class Run:
             every = callback.every
             if every is not None and self.step // every > before // every:
                 callback.on_step(self)
+        if math.isnan(self.loss) and not self._reason:
+            self.stop("the loss became NaN")
+            warnings.warn(
+                f"fit: the loss became NaN, by step {self.step}; lower the learning rate, pass "
+                "clip_norm=1.0, or find the operation with ct.debug_nans()",
+                RuntimeWarning,
+                stacklevel=levels(),
+            )
         self._progress.piece(self)
         self.noted()
         if time.perf_counter() - self._saved >= self.save_seconds:

@@ -147,8 +147,9 @@ class Trainer:
 
     def _settings(self, source: Examples | Stream, order: dict[str, Any]) -> dict[str, Any]:
         """What decides the numbers of a run, apart from its length and what is held out."""
-        data = "a stream"
-        if isinstance(source, Examples):
+        if isinstance(source, Stream):
+            data = f"a stream of {source.count or 'some'} batches"
+        else:
             data = described(flatten(source.map(lambda x: x))[0])
         return {
             **order, "data": data, "loss": self.task.why if self.task else "",
