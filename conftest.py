@@ -20,8 +20,9 @@ import cotangent as ct  # noqa: E402
 # `make core` leaves them out.
 WIDE = {
     "test_adding_a_backend", "test_backends", "test_benchmarks", "test_determinism",
-    "test_examples", "test_fuzz", "test_memory", "test_narrow", "test_new_shapes",
-    "test_numpy_functions", "test_package", "test_resume", "test_runtime", "test_threads", "test_vmap",
+    "test_docs_pictures", "test_examples", "test_fuzz", "test_inside_pictures", "test_memory",
+    "test_narrow", "test_new_shapes", "test_numpy_functions", "test_package", "test_plots",
+    "test_report", "test_resume", "test_runtime", "test_threads", "test_vmap",
     "test_wrong_arguments",
 }  # fmt: skip
 

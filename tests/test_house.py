@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / "src" / "cotangent"
 PACKAGE = "cotangent"
 
 FLOORS = [
-    "errors config checks dtypes shapes tree spelling callers _version",
+    "errors config checks dtypes shapes tree spelling callers late _version",
     "ops backends runtime",
     "functional tensors tape gradients transforms variables creation random "
     "activations quantiles operators entries arrays rearrange indexing methods statistics "

@@ -202,7 +202,7 @@ from .tensors import Tensor, Variable, asarray, tensor, var
 from .transforms import grad, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from . import data, tabular, testing, train
+    from . import data, tabular, testing, train, viz
     from .compiler.compiled import jit
     from .compiler.nans import debug_nans
     from .dtypes import DType
@@ -220,6 +220,7 @@ _LATER = {
     "tabular": ".tabular",
     "testing": ".testing",
     "train": ".train",
+    "viz": ".viz",
 }
 
 
@@ -268,5 +269,5 @@ __all__ = [
     "stack", "std", "subtract", "sum", "swapaxes", "tabular", "take", "take_along_axis", "tan",
     "tanh", "tensor", "tensordot", "testing", "tile", "topk", "trace", "train", "tril", "triu",
     "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "variance",
-    "vecdot", "vjp", "vmap", "where", "xlogy", "zeros", "zeros_like",
+    "vecdot", "vjp", "viz", "vmap", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

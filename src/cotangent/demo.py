@@ -176,7 +176,7 @@ def run(options: DemoOptions, console: Console) -> float:
     )
     console.line()
     layers = summarize(model, images.x_train[:BATCH])
-    console.table(layers.head, [*layers.rows(), ("total", "", "", f"{layers.total:,}")])
+    console.table(layers.head, [*layers.rows(), layers.last_row()])
     console.line()
     begin = time.perf_counter()
     with console.progress("training", options.epochs) as tell:

@@ -99,6 +99,7 @@ def pull_back(
     with Modes(differentiable and STATE.grad):
         for entry, seed in seeds:
             _accumulate(cotangents, entry.number, seed)
+        trace = STATE.trace
         for entry in order:
             g = cotangents.pop(entry.number, None)
             if g is None:
@@ -106,7 +107,14 @@ def pull_back(
             if entry.primitive is None or entry.number in ends:
                 found[entry.number] = (entry, g)
                 continue
-            _step_back(entry, g, oldest, cotangents)
+            if trace is None:
+                _step_back(entry, g, oldest, cotangents)
+                continue
+            trace.enter_backward(entry.number)
+            try:
+                _step_back(entry, g, oldest, cotangents)
+            finally:
+                trace.leave_backward()
     return found
 
 

@@ -99,6 +99,16 @@ class Scope:
         if self.outer is not None:
             self.outer.leave_layer()
 
+    def enter_backward(self, number: int) -> None:
+        """Ops from here on are the derivative of the op with that number on the tape."""
+        if self.outer is not None:
+            self.outer.enter_backward(number)
+
+    def leave_backward(self) -> None:
+        """The derivative entered last is done."""
+        if self.outer is not None:
+            self.outer.leave_backward()
+
     def enter_region(self) -> None:
         """Ops from here on are computed again on purpose: no trace may merge them with others."""
         if self.outer is not None:

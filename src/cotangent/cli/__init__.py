@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .._version import __version__
 from ..errors import Error
-from . import demo, doctor, evaluate, predict, train
+from . import demo, doctor, evaluate, predict, report, train
 from .arguments import EXIT_CODES, WrongUseError
 
 EXAMPLES = """\
@@ -18,6 +18,7 @@ examples:
   cotangent predict runs/houses new.csv -o prices.csv
   cotangent evaluate runs/houses test.csv
   cotangent train --dataset mnist
+  cotangent report runs/houses
   cotangent doctor
   cotangent demo
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        options.run(options)
+        options.run_command(options)
         sys.stdout.flush()
         return 0
     except WrongUseError as error:
@@ -67,6 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cotangent {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (train, predict, evaluate, doctor, demo):
+    for command in (train, predict, evaluate, report, doctor, demo):
         command.add(commands)
     return parser

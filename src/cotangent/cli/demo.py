@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
         "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default runs/demo"
     )
     demo.add_argument("--eager", action="store_true", help="train without the compiler")
-    demo.set_defaults(run=work)
+    demo.set_defaults(run_command=work)
 
 
 def work(options: argparse.Namespace) -> None:

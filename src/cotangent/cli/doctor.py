@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
         "and memory,\nthe cache folder, and the optional packages.",
         examples=EXAMPLES,
     )  # fmt: skip
-    parser.set_defaults(run=work)
+    parser.set_defaults(run_command=work)
 
 
 def work(_: argparse.Namespace) -> None:

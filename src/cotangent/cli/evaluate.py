@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     parser.add_argument("data", help="a CSV or Parquet file with all columns, the target too")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     add_reading(parser)
-    parser.set_defaults(run=work)
+    parser.set_defaults(run_command=work)
 
 
 def work(options: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         "-o", "--out", metavar="FILE", help="where to write; standard output unless given"
     )
     add_reading(parser)
-    parser.set_defaults(run=work)
+    parser.set_defaults(run_command=work)
 
 
 def work(options: argparse.Namespace) -> None:

@@ -64,7 +64,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     _add_settings(parser.add_argument_group("how to train (chosen from the data unless given)"))
     add_reading(parser)
-    parser.set_defaults(run=work)
+    parser.set_defaults(run_command=work)
 
 
 def _add_settings(group: Any) -> None:

@@ -310,9 +310,9 @@ class Jitted:
 
     # -- tracing --------------------------------------------------------------------------
 
-    def _trace(self, args: Any, kwargs: Any) -> Traced:
+    def _trace(self, args: Any, kwargs: Any, trace: Trace | None = None) -> Traced:
         """Trace the function on placeholders."""
-        trace = Trace()
+        trace = Trace() if trace is None else trace
         names = argument_names(self._function, args)
 
         def run() -> Any:

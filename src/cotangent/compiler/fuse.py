@@ -385,7 +385,7 @@ def twin(node: Node) -> Node:
     return Node(
         "op", node.shape, node.dtype, primitive=node.primitive, inputs=node.inputs,
         attrs=node.attrs, source=node.source, layer=node.layer, region=node.region,
-        order=node.order,
+        order=node.order, backward=node.backward,
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class Node:
         region: nodes of different regions are not merged, though they compute the same: a
             checkpoint computes them again to save memory. 0 for most.
         order: when it was traced, or the node that it stands for.
+        backward: whether it is part of a derivative.
         size: the number of elements.
         op, kind: name and kind of the primitive; the role of a leaf.
         uniform: the value of a constant all of whose elements are the same; else None.
@@ -42,13 +43,14 @@ class Node:
 
     __slots__ = (
         "role", "primitive", "inputs", "attrs", "payload", "shape", "dtype", "source", "layer",
-        "region", "order", "size", "op", "kind", "uniform",
+        "region", "order", "size", "op", "kind", "uniform", "backward",
     )  # fmt: skip
 
     def __init__(
         self, role: str, shape: Shape, dtype: DType, *, primitive: Primitive | None = None,
         inputs: tuple[Node, ...] = (), attrs: dict[str, Any] | None = None, payload: Any = None,
         source: str = "", layer: str = "", region: int = 0, order: int = 0,
+        backward: bool = False,
     ) -> None:  # fmt: skip
         self.role = role
         self.shape = shape
@@ -61,6 +63,7 @@ class Node:
         self.layer = layer
         self.region = region
         self.order = order
+        self.backward = backward
         size = 1
         for n in shape:
             size *= n
@@ -74,6 +77,7 @@ class Node:
     def where(self) -> str:
         """Op, layer and line, for errors."""
         layer = f" in {self.layer}" if self.layer else ""
+        layer += " (backward)" if self.layer and self.backward else ""
         return f"{self.op}{layer} at {self.source or 'an unknown line'}"
 
 
@@ -83,6 +87,7 @@ def apply(primitive: Primitive, inputs: Sequence[Node], attrs: dict[str, Any], l
     return Node(
         "op", shape, dtype, primitive=primitive, inputs=tuple(inputs), attrs=attrs,
         source=like.source, layer=like.layer, region=like.region, order=like.order,
+        backward=like.backward,
     )  # fmt: skip
 
 

@@ -169,7 +169,7 @@ def _on(node: Node, inputs: tuple[Node, ...]) -> Node:
     return Node(
         "op", node.shape, node.dtype, primitive=node.primitive, inputs=inputs,
         attrs=node.attrs, source=node.source, layer=node.layer, region=node.region,
-        order=node.order,
+        order=node.order, backward=node.backward,
     )  # fmt: skip
 
 

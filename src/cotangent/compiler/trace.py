@@ -7,6 +7,7 @@ has changed nothing. Concrete tensors that are met become constants.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from ..callers import PACKAGE
 from ..config import STATE
 from ..dtypes import DType
+from ..entries import next_number
 from ..errors import BackendError, Error, TraceError
 from ..ops import Primitive
 from ..shapes import Shape
@@ -67,6 +69,10 @@ class Trace:
         self._constants: dict[int, g.Node] = {}
         self._keep: list[Any] = []
         self._layers: list[tuple[Any, str]] = []
+        # From which number of the tape on ops belonged to which layer.
+        self._numbers_of_layers: list[int] = [0]
+        self._paths_of_layers: list[str] = [""]
+        self._backward = 0
         self._count = 0
         self._regions: list[int] = []
         self._region_count = 0
@@ -147,16 +153,32 @@ class Trace:
     def enter_layer(self, layer: Any) -> None:
         """Ops from here on belong to `layer`."""
         self.note(layer)
-        if self._layers:
-            parent, path = self._layers[-1]
-            path = f"{path}.{_child_name(parent, layer)}"
-        else:
-            path = type(layer).__name__
-        self._layers.append((layer, path))
+        parent, path = self._layers[-1] if self._layers else (None, "")
+        # Without a parent it is the outermost, or one that a checkpoint runs again.
+        name = type(layer).__name__ if parent is None else f"{path}.{_child_name(parent, layer)}"
+        self._layers.append((layer, name))
+        self._layer_changes()
 
     def leave_layer(self) -> None:
         """The layer entered last is done."""
         self._layers.pop()
+        self._layer_changes()
+
+    def _layer_changes(self) -> None:
+        self._numbers_of_layers.append(next_number())
+        self._paths_of_layers.append(self._layers[-1][1] if self._layers else "")
+
+    def enter_backward(self, number: int) -> None:
+        """Ops from here on are the derivative of the op with that number on the tape: they belong
+        to its layer."""
+        at = bisect.bisect_right(self._numbers_of_layers, number) - 1
+        self._layers.append((None, self._paths_of_layers[at]))
+        self._backward += 1
+
+    def leave_backward(self) -> None:
+        """The derivative entered last is done."""
+        self._layers.pop()
+        self._backward -= 1
 
     def enter_region(self) -> None:
         """Ops from here on are computed again on purpose: they are merged with none outside."""
@@ -178,6 +200,7 @@ class Trace:
         node = TracedNode(role, shape, dtype, source=_line(), layer=layer, **rest)
         node.trace = self
         node.order = self._count = self._count + 1
+        node.backward = self._backward > 0
         if self._regions and role == "op":
             node.region = self._regions[-1]
         return node

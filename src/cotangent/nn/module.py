@@ -26,6 +26,7 @@ from ..errors import (
     ShapeError,
     UnknownKeyError,
 )
+from ..late import late
 from ..placement import move_all
 from ..random import Generator
 from ..spelling import closest
@@ -170,6 +171,32 @@ class Module:
     def text(self) -> str:
         """The layer on one line, without what is below: ``Linear(30 -> 1)``."""
         return f"{type(self).__name__}({self.extra_repr()})"
+
+    def summary(self, *inputs: Any, measure: bool = True) -> Any:
+        """A table of the layers for a batch: output shapes, parameters, FLOPs, bytes and time.
+
+        Args:
+            inputs: what the model takes.
+            measure: False leaves out FLOPs, bytes and times, which takes a moment: each layer is
+                compiled on its own and timed.
+
+        Returns:
+            A `Summary`: ``print`` shows it, ``layers`` has the numbers; see `summarize`.
+
+        Raises:
+            Error: what the model raises for these inputs.
+
+        >>> from cotangent import nn
+        >>> print(nn.Linear(3, 2).summary([[1.0, 2.0, 3.0]], measure=False))
+        layer                  output  parameters
+               Linear(3 -> 2)  (1, 2)           8
+        total                                   8
+        """
+        return late("nn.summary", "summarize")(self, *inputs, measure=measure)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the layers, with the shapes of their parameters."""
+        return str(late("nn.summary", "model_html")(self))
 
     def __repr__(self) -> str:
         rows = [f"({path}): {part!r}" for path, part in _modules_below(self)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import UnknownKeyError
+from ..late import late
 from ..spelling import closest
 
 Row = dict[str, Any]
@@ -97,7 +99,7 @@ class History:
         return f"History({len(self.rows)} epochs, {self.stopped or 'not ended'}; last: {last})"
 
     def _repr_html_(self) -> str:
-        """A table, for notebooks: the first, the last and the best rows where they are many."""
+        """The curves, and a table: the first, the last and the best rows where they are many."""
         rows = self.rows
         if len(rows) > _SHOWN:
             best = self.best
@@ -111,7 +113,11 @@ class History:
             for row in rows
         )
         note = f"{len(self.rows)} epochs, {self.stopped or 'not ended'}"
-        return f"<table><caption>{_escaped(note)}</caption><tr>{head}</tr>{body}</table>"
+        table = f"<table><caption>{_escaped(note)}</caption><tr>{head}</tr>{body}</table>"
+        losses = [row.get("loss") for row in self.rows]
+        if not any(isinstance(x, float) and math.isfinite(x) for x in losses):
+            return table
+        return str(late("viz.training", "curves")(self, title=note).svg()) + table
 
 
 def _text(value: Any) -> str:

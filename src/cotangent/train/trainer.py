@@ -11,8 +11,9 @@ import numpy as np
 
 from ..checks import real, whole
 from ..config import SETTINGS
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, FileError
 from ..gradients import no_grad
+from ..late import late
 from ..nn.module import load_state_dict
 from ..optim.adam import Adam
 from ..optim.optimizer import Optimizer
@@ -128,6 +129,8 @@ class Trainer:
             self._kept(run, driver, RunFolder(run.folder, resume, settings), checkpoint_seconds)
         run.history.seconds = run.shares()
         told.shares(run.history.seconds, run.history.stopped)
+        if run.folder is not None:
+            _write_report(run)
         return run.history
 
     def _kept(self, run: Run, driver: Any, folder: RunFolder, seconds: float) -> None:
@@ -339,6 +342,15 @@ def _length(epochs: int | None, steps: int | None) -> int | None:
         if value is not None and whole("fit", name, value) < 1:
             raise ArgumentError(f"fit: {name} must be positive, got {value}")
     return _EPOCHS if epochs is None and steps is None else epochs
+
+
+def _write_report(run: Run) -> None:
+    """Write the page that shows a run; that it cannot be written is said, and no reason to lose
+    the history."""
+    try:
+        late("viz.reports", "report")(run.history)
+    except FileError as error:
+        run.say(str(error))
 
 
 def checked_weight(weight: Array, rows: int) -> Array:
