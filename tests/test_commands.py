@@ -196,6 +196,14 @@ def test_a_closed_pipe_and_an_interrupted_run_end_quietly(tmp_path, houses, monk
     assert "the same command with --resume goes on" in capsys.readouterr().err
 
 
+def test_a_run_is_written_down_as_a_page(tmp_path, houses, capsys):
+    assert _train(tmp_path) == 0
+    assert main(["report", str(tmp_path / "run")]) == 0
+    assert "<html" in (tmp_path / "run" / "report.html").read_text("utf-8").lower()
+    assert main(["report", str(tmp_path)]) == 2
+    assert "is not a run's folder" in capsys.readouterr().err
+
+
 def test_doctor_tells_of_the_machine(capsys):
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
@@ -212,7 +220,7 @@ def test_digits_by_one_command(tmp_path, capsys):
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "doctor"])
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "report", "doctor"])
 def test_help_has_examples_and_exit_codes(capsys, command):
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
