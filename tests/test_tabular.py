@@ -10,6 +10,7 @@ import pytest
 
 import cotangent as ct
 from cotangent.data import Frame
+from cotangent.data.preparing import Preparation, TableStream
 from cotangent.tabular import Settings, TableNetwork, fit, load
 from cotangent.tabular.split import held_out
 
@@ -157,3 +158,28 @@ def test_a_run_in_a_folder_can_be_resumed_to_the_same_bytes(tmp_path):
     one, two = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("one", "two"))
     assert one == two
     assert (load(tmp_path / "two").predict(frame) == load(tmp_path / "one").predict(frame)).all()
+
+
+def test_a_stream_of_chunks_has_every_row_once_and_trains(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "t.csv"
+    x = rng.permutation(100)
+    lines = [f"{v},{2 * v}" if v % 10 else f"{v}," for v in x]
+    path.write_text("\n".join(["x,y", *lines]) + "\n")
+    source = ct.data.open_table(path)
+    learnt = Preparation.learn(ct.data.read_frame(source), "y", "regression")
+    stream = TableStream(source, learnt, 8, seed=3, rows=30)
+    orders = []
+    for epoch in (0, 0, 1):
+        stream.set_epoch(epoch)
+        batches = list(stream)
+        assert [len(b) for _, b in batches] == [8] * 11 + [2]
+        orders.append(learnt.target.decode(np.concatenate([b for _, b in batches])).round())
+        assert sorted(orders[-1]) == [2 * v for v in range(100) if v % 10]
+    assert (orders[0] == orders[1]).all() and (orders[0] != orders[2]).any()
+    model = ct.nn.Linear(1, 1)
+    history = ct.train.fit(model, stream, epochs=30, optimizer=ct.optim.Adam(0.05), progress=False)
+    assert history.rows[-1]["loss"] < 1e-2
+    path.write_text(path.read_text() + "1,2,3\n")
+    with pytest.raises(ct.FileError, match="line 102 of"):
+        ct.train.fit(model, stream, epochs=1, progress=False)

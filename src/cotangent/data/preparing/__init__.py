@@ -2,9 +2,10 @@
 
 from .columns import Category, Column, Flag, Moment, Number
 from .preparation import Preparation, Prepared
+from .stream import TableStream
 from .targets import ClassTarget, NumberTarget, Target
 
 __all__ = [
     "Category", "ClassTarget", "Column", "Flag", "Moment", "Number", "NumberTarget", "Preparation",
-    "Prepared", "Target",
+    "Prepared", "TableStream", "Target",
 ]  # fmt: skip
