@@ -32,10 +32,12 @@ Contender = tuple[Epoch, Callable[[], float]]  # train an epoch; accuracy on the
 
 
 def images() -> tuple[Any, Any, Any, Any]:
-    """MNIST as rows of 784 floats."""
+    """MNIST as rows of 784 floats; as many to train on as ``ROWS`` says."""
     import cotangent as ct
 
     x, y, x_test, y_test = ct.data.mnist()
+    rows = int(os.environ.get("ROWS", len(x)))
+    x, y = x[:rows], y[:rows]
     return x.reshape(-1, 784), y, x_test.reshape(-1, 784), y_test
 
 
@@ -133,6 +135,7 @@ def main() -> None:
     """Print a row for each contender."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=60_000, help="the first so many images")
     parser.add_argument("--only", action="append", choices=list(CONTENDERS))
     parser.add_argument("--worker", choices=list(CONTENDERS), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -141,6 +144,7 @@ def main() -> None:
         return
     names = [n for n in options.only or CONTENDERS if importlib.util.find_spec(n)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes["env"] = {**os.environ, "ROWS": str(options.rows)}
     started = {
         n: subprocess.Popen([sys.executable, __file__, "--worker", n], **pipes) for n in names
     }
