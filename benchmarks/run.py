@@ -83,7 +83,7 @@ def ask(question: str, options: argparse.Namespace, contenders: list[str]) -> li
         own = {"replicas": replicas, "epoch": epoch}[question]
         return own.compare(threads, rounds) if "cotangent" in contenders else []
     if question in training.QUESTIONS:
-        return training.compare(question, threads, rounds) if "cotangent" in contenders else []
+        return training.compare(question, threads, rounds, contenders)
     several = {"first_call": first_call, "new_shape": new_shape, "memory": memory}[question]
     return several.compare(threads, few, contenders)
 

@@ -56,6 +56,15 @@ def test_a_quick_run_of_a_function_gives_a_row():
     assert row["value"] > 0
 
 
+def test_a_quick_run_of_fit_gives_rows():
+    pytest.importorskip("llvmlite")
+    done = run("fit_mlp", "--quick", "--threads", "1", "--json", "--only", "cotangent")
+    assert done.returncode == 0, done.stderr
+    ours, other = json.loads(done.stdout)["rows"]
+    assert (ours["contender"], ours["peer"], other["contender"]) == ("fit", "by hand", "by hand")
+    assert ours["value"] > 0 and other["value"] > 0 and not ours["note"]
+
+
 def test_a_missing_library_is_an_error_that_names_it():
     from harness import Process, environment
 

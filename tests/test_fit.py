@@ -392,6 +392,9 @@ def test_inputs_alone_and_several_inputs():
     history = run(code, X, loss=lambda model, x: nn.mse_loss(model(x), x), epochs=20)
     assert history[-1]["loss"] < history[0]["loss"]
 
+    with pytest.raises(ct.ArgumentError, match="there are no targets"):
+        run(code, X, loss=lambda model, x: nn.mse_loss(model(x), x), metrics=["mae"])
+
     class Two(nn.Module):
         def __init__(self):
             self.layer = nn.Linear(5, 1)
@@ -550,6 +553,9 @@ def test_history():
         ({"class_weight": "balanced"}, "needs targets that are classes"),
         ({"metrics": ["acuracy"]}, "did you mean 'accuracy'"),
         ({"early_stopping": "soon"}, "a number of epochs"),
+        ({"callbacks": Noting()}, "must be a list of callbacks"),
+        ({"callbacks": [print]}, "made from train.Callback"),
+        ({"callbacks": [Noting(0)]}, "every must be positive"),
         ({"resume": True}, "needs the folder"),
     ],
 )
@@ -565,6 +571,7 @@ def test_wrong_settings_are_said(settings, words):
         ((X[:0], Y[:0]), "no rows"),
         ((X, Y, Y, Y), "has 4 parts"),
         (7, "must be .x, y. arrays"),
+        (X, "pass loss=function"),
         ((X, LABELS.astype(str)), "encode classes as integers"),
         ((X, np.ones((100, 2), np.float32)), "targets of shape .rows, 1."),
     ],

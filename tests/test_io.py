@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,26 @@ def test_an_interrupted_save_leaves_the_old_file(
                 ct.save(path, {"x": np.zeros(2)})
         assert path.read_bytes() == before
         assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_folder_that_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def failing(reason: int) -> Any:
+        def fsync(handle: int) -> None:
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise OSError(reason, "no")
+            real(handle)
+
+        return fsync
+
+    for reason in (errno.EINVAL, errno.ENOTSUP):  # where the file system knows no such thing
+        monkeypatch.setattr(os, "fsync", failing(reason))
+        ct.save(tmp_path / "m", {"x": np.full(2, reason)})
+        assert ct.load(tmp_path / "m")["x"][0] == reason
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    with pytest.raises(ct.FileError, match="save: cannot write"):
+        ct.save(tmp_path / "m", {"x": np.ones(2)})
 
 
 def test_a_new_file_has_ordinary_permissions(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cotangent as ct
+from cotangent import nn, train
 from cotangent.train import metrics
 from cotangent.train.metrics.rows import MOST_CLASSES
 
@@ -197,8 +200,8 @@ def test_numbers(sample: Any, outputs: int, offset: float, constant: bool) -> No
     shape = (n, outputs) if outputs else (n,)
     t = offset + np.round(generator.normal(size=shape) * (0.0 if constant else 1.0), 2)
     p = np.round(t + generator.normal(size=shape), 2)
-    if constant:  # the rounding of scikit-learn's weighted mean looks like a spread to it
-        weights = None
+    if min(np.ptp(t, axis=0).min(), np.ptp(p - t, axis=0).min()) < 1e-9 * (1.0 + offset):
+        weights = None  # the rounding of scikit-learn's weighted mean looks like a spread to it
     for name, function in BY_NUMBER.items():
         want = _judged(function, t, p, sample_weight=weights)
         # The spread of numbers about 1e6 is known to that share of their precision.
@@ -374,3 +377,76 @@ def test_names() -> None:
         metrics.get("r2", from_logits=False)
     with pytest.raises(ct.ArgumentError, match="average must be one of"):
         metrics.get("f1", average="none")
+
+
+@pytest.mark.parametrize("name", metrics.NAMES)
+def test_a_new_one_has_the_settings_and_no_rows(name: str) -> None:
+    p, t = _example(name)
+    metric = metrics.get(name)
+    want = metric.of(p, t)
+    other = metric.new()
+    assert np.isnan(other.value()).all()
+    other.update(p[:7], t[:7])
+    _close(metric.value(), want)  # what one is given the other does not see
+    assert other.name == metric.name
+    _close(other.of(p, t), want)
+
+
+def _in_a_run(model: Any, x: Any, y: Any, **more: Any) -> Any:
+    trainer = train.Trainer(model, compile=False, **more)
+    trainer.fit((x, y), epochs=2, check=False, validation=(x, y), progress=False)
+    return trainer.evaluate((x, y)), trainer.predict(x)
+
+
+def test_metrics_of_a_run_read_the_predictions_as_they_are() -> None:
+    ct.manual_seed(0)
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    many = (x[:, :2] > 0.3).astype(np.int64)
+    found, z = _in_a_run(nn.Linear(3, 2), x, many, loss="bce", metrics=["accuracy", "f1"])
+    assert found["accuracy"] == np.mean((z > 0) == many)
+    _close(found["f1"], judge.f1_score(many.reshape(-1), (z > 0).reshape(-1)))
+    one = many[:, :1].astype(np.float32)
+    squashed = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
+    found, p = _in_a_run(
+        squashed, x, one, loss=nn.binary_cross_entropy, metrics=["accuracy", "log_loss", "mae"]
+    )
+    assert found["accuracy"] == np.mean((p > 0.5) == one) != np.mean(one)
+    np.testing.assert_allclose(found["log_loss"], found["loss"], rtol=1e-5)
+    np.testing.assert_allclose(found["mae"], np.abs(p - one).mean(), rtol=1e-5)
+
+
+def test_measuring_in_the_middle_of_an_epoch_disturbs_nothing() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    y = x.argmax(-1)
+
+    def accuracies(measure: bool) -> list[float]:
+        ct.manual_seed(0)
+        trainer = train.Trainer(nn.Linear(3, 3), metrics="accuracy", compile=False)
+
+        class Measure(train.Callback):
+            every = 1
+
+            def on_step(self, run: Any) -> None:
+                if measure:
+                    trainer.evaluate((x, y))
+
+        history = trainer.fit((x, y), epochs=2, callbacks=[Measure()], progress=False)
+        return history.series("accuracy")
+
+    assert accuracies(True) == accuracies(False)
+
+
+def test_the_code_in_the_documentation_runs() -> None:
+    page = Path(__file__).parent.parent / "docs" / "metrics.md"
+    blocks = page.read_text("utf-8").split("```python\n")[1:]
+    assert len(blocks) == 3
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block.partition("```")[0], str(page), "exec"), names)
+    shutil.rmtree(names["folder"])
+
+
+def test_the_documentation_names_every_metric() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text("utf-8")
+    missing = [name for name in metrics.__all__ if name in metrics.NAMES and name not in text]
+    assert not missing

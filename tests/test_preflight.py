@@ -107,6 +107,13 @@ def test_ordinary_models_are_let_pass(make, seed):
         assert look(nn.Linear(6, 1), X, X[:, 0] * 10) == []
 
 
+def test_a_last_batch_of_one_row_is_found_before_training():
+    with pytest.raises(ct.ArgumentError, match=r"has one row \(33 rows, 32 in .* batch_size=31"):
+        fit(norms(), (X[:33], LABELS[:33]), progress=False)
+    fit(norms(), (X[:33], LABELS[:33]), batch_size=31, epochs=1, progress=False)
+    fit(classifier(), (X[:33], LABELS[:33]), epochs=1, progress=False)
+
+
 def test_a_large_sum_is_no_infinity():
     big = np.full((300, 6), 3e38, np.float32)
     model = nn.Sequential(nn.Linear(6, 3))

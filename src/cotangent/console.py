@@ -55,10 +55,13 @@ class Console:
             print("  ".join(parts).rstrip(), flush=True)
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Progress]:
-        """A live bar on a terminal; elsewhere ten lines from the first to the last."""
+    def progress(self, what: str, total: int | None) -> Iterator[Progress]:
+        """A live bar on a terminal; elsewhere ten lines from the first to the last.
+
+        `total` is None where the end is not known; then there is nothing but the bar.
+        """
         if self.rich is None:
-            yield _plain_progress(total)
+            yield _plain_progress(0 if total is None else total)
             return
         with _rich_progress(self.rich) as bar:
             task = bar.add_task(what, total=total, note="")
@@ -115,4 +118,4 @@ def _rich_progress(console: Any) -> Any:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"), Elapsed(),
     )  # fmt: skip
-    return Progress(*columns, console=console)
+    return Progress(*columns, console=console, refresh_per_second=5)

@@ -121,6 +121,8 @@ def _as_array(what: str, name: str, value: Any) -> Array:
 
 
 def _facts_as_text(what: str, facts: Any) -> str:
+    if not isinstance(facts, dict):
+        raise ArgumentTypeError(f"{what}: facts must be a dict, not {type(facts).__name__}")
     _check_fact(what, "facts", facts, 0)
     return json.dumps(facts)
 
@@ -176,7 +178,7 @@ def read_sealed(path: str, *, what: str = "load") -> tuple[dict[str, Array], dic
 def _content(path: str, what: str) -> Array:
     """The bytes of a file, which are as they were written."""
     # A pipe of that name would wait for a writer without this flag.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "rb", buffering=0) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):

@@ -7,6 +7,7 @@ package.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 from collections.abc import Iterable
@@ -52,11 +53,17 @@ def replace_file(path: str, data: bytes | Iterable[Any], *, durable: bool = True
 
 
 def flush_folder(folder: str) -> None:
-    """Flush the names in a folder to the disk, where the system can (Windows does so itself)."""
+    """Flush the names in a folder to the disk, where the system can."""
     if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
+        return  # Windows does so itself
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder that may be written to, but not read
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of some network file systems
+            raise
     finally:
         os.close(handle)

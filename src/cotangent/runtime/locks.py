@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -40,8 +41,9 @@ def lock_folder(folder: str) -> str:
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(handle, 0)
-            os.write(handle, f"process {os.getpid()} on {_host()}\n".encode())
+            with contextlib.suppress(OSError):  # on a full disk the holder has no name
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {_host()}\n".encode())
         except BlockingIOError:
             holder = os.read(handle, 200).decode("utf-8", "replace").strip()
             os.close(handle)
@@ -58,6 +60,8 @@ def unlock_folder(key: str) -> None:
     with _GUARD:
         handle = _HELD.pop(key, None)
         if handle is not None:
+            if fcntl is not None:  # a child that has just been forked may have it open still
+                fcntl.flock(handle, fcntl.LOCK_UN)
             os.close(handle)
 
 

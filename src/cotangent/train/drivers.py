@@ -71,7 +71,10 @@ class RowsDriver:
             self._epochs(run, many)
         elif run.batch < self.feed.full:
             last = min(self.feed.full, run.batch + min(self._pace.batches, run.room()))
-            self._full(run, self.feed.batches(run.epoch, run.batch, last))
+            begin = time.perf_counter()
+            rows = self.feed.batches(run.epoch, run.batch, last)
+            run.seconds["data"] += time.perf_counter() - begin
+            self._full(run, rows)
         else:
             self._remainder(run)
         if run.batch == self.count:

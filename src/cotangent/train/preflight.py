@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..callers import levels
-from ..errors import ArgumentError, GradientError
+from ..errors import ArgumentError, GradientError, ShapeError
+from ..gradients import no_grad
 from ..nn.losses import mse_loss
 from ..nn.module import parameters
 from ..random import DEFAULT
@@ -59,6 +60,7 @@ def check(
     - No parameter is reached by the loss, or the first loss is not finite: errors. Some
       parameters are not reached, one is registered twice: warnings.
     - A softmax before cross-entropy or a sigmoid before BCE with logits: warnings.
+    - A last batch of one row that the model cannot train on: an error; see `check_last_batch`.
     - A first loss of twenty times what guessing and new layers give: a warning.
     """
     found = [*_not_finite(examples), *_labels(task, examples.y, predictions), *_twice(model)]
@@ -73,6 +75,26 @@ def check(
         *found, *_loss(task, few, loss.item()), *_reached(model, loss),
         *_squashed(task, predictions),
     ]  # fmt: skip
+
+
+def check_last_batch(
+    model: Any, objective: Objective, examples: Examples, size: int
+) -> list[Finding]:
+    """Whether a last batch of a single row can be trained on, which batch normalisation cannot."""
+    if examples.rows % size != 1 or size == 1:
+        return []
+    try:
+        with untouched(model), mode(model, True), no_grad():
+            objective(model, _tensors(examples.rows_of(slice(0, 1))))
+    except ShapeError as error:
+        other = next((n for n in range(size - 1, 1, -1) if examples.rows % n != 1), 0)
+        fix = f"take batch_size={other}" if other else "give it more rows"
+        text = (
+            f"the last batch of an epoch has one row ({examples.rows} rows, {size} in a batch), "
+            f"which the model cannot train on; {fix}. {error.message}"
+        )
+        return [Finding(True, text)]
+    return []
 
 
 def report(findings: list[Finding]) -> None:

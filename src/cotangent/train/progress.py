@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from ..console import Console
+from .length import NEVER
 
 if TYPE_CHECKING:
     from .run import Run
@@ -41,7 +42,7 @@ class Progress:
             return
         self._total = run.last_epoch
         if self._console.rich is not None:
-            total = run.last_step
+            total = None if run.last_step >= NEVER else run.last_step
             self._bar = self._stack.enter_context(self._console.progress("training", total))
 
     def piece(self, run: Run) -> None:
@@ -49,16 +50,21 @@ class Progress:
         if self._bar is None or time.perf_counter() - self._told < _SECONDS:
             return
         self._told = time.perf_counter()
-        self._bar(run.step, f"epoch {run.epoch + 1} of {self._total}  {_note(run)}")
+        whole = "" if self._total >= NEVER else f" of {self._total}"
+        self._bar(run.step, f"epoch {run.epoch + 1}{whole}  {_note(run)}")
 
     def epoch(self, run: Run, row: dict[str, Any]) -> None:
         """An epoch is done."""
         if self._console is None or self._bar is not None:
             return
-        done, stride = row["epoch"], max(1, self._total // _LINES)
+        done = row["epoch"]
+        # Where the end is not known, ever rarer: at 1, 2, 4, 8 and so on.
+        far = self._total >= NEVER
+        stride = 1 << (done.bit_length() - 1) if far else max(1, self._total // _LINES)
         if done == 1 or done % stride == 0 or done == self._total:
-            width = len(str(self._total))
-            self._console.line(f"epoch {done:>{width}} of {self._total}  {described(row)}")
+            whole = "" if self._total >= NEVER else f" of {self._total}"
+            width = len(whole) - len(" of ") if whole else 0
+            self._console.line(f"epoch {done:>{width}}{whole}  {described(row)}")
 
     def close(self, run: Run) -> None:
         """The run is over, in whichever way."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..callers import levels
-from ..errors import ArgumentError
+from ..checks import whole
+from ..errors import ArgumentError, ArgumentTypeError
 from ..nn.module import state_dict
 from ..optim.plateau import ReduceLROnPlateau
 from .average import WeightMean
@@ -21,12 +22,12 @@ from .callbacks import Callback
 from .evaluation import Totals, mean_losses, mode
 from .history import History
 from .interrupt import Interrupt
+from .length import NEVER
 from .metrics import Metric
 from .progress import Progress
 from .stopping import Patience
 
 Array = np.ndarray[Any, Any]
-NEVER = 1 << 62
 
 
 class Run:
@@ -69,7 +70,7 @@ class Run:
         self.finished: Callable[[], None] = _nothing
         self.save_seconds = math.inf
         self.totals = Totals(metrics)
-        self.callbacks = list(callbacks)
+        self.callbacks = checked_callbacks(callbacks)
         self._progress = progress
         self.norms: list[float] = []
         self._reason = ""
@@ -270,6 +271,21 @@ class Run:
         if time.perf_counter() - self._saved >= self.save_seconds:
             self.saved()
             self._saved = time.perf_counter()
+
+
+def checked_callbacks(callbacks: Sequence[Callback]) -> list[Callback]:
+    """The callbacks; raises for what is none, or counts steps by no positive number."""
+    if not isinstance(callbacks, (list, tuple)):
+        raise ArgumentTypeError(f"fit: callbacks must be a list of callbacks, not {callbacks!r}")
+    found = list(callbacks)
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise ArgumentTypeError(
+                f"fit: callbacks are objects of classes made from train.Callback, not {callback!r}"
+            )
+        if callback.every is not None and whole("fit", "a callback's every", callback.every) < 1:
+            raise ArgumentError(f"fit: a callback's every must be positive, got {callback.every}")
+    return found
 
 
 def _nothing() -> None:

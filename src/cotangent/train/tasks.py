@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -101,6 +102,19 @@ def _from_targets(y: Any, predictions: Any) -> Task:
 
 def _task(kind: str, loss: Callable[..., Any], why: str) -> Task:
     return Task(kind, loss, _METRICS.get(kind, ()), why)
+
+
+def form_of(task: Task, predictions: Any) -> dict[str, bool]:
+    """How metrics of classes have to read the predictions of a task.
+
+    They are logits, but for the loss that takes probabilities; and where there are several
+    outputs of two classes each, every one has a target of its own.
+    """
+    function = getattr(task.loss, "func", task.loss)
+    from_logits = function is not nn.binary_cross_entropy
+    several = math.prod(getattr(predictions, "shape", ())[1:]) > 1
+    yes_or_no = task.kind == "binary" or not from_logits
+    return {"from_logits": from_logits, "multilabel": yes_or_no and several}
 
 
 def fitting_targets(task: Task, y: Any, predictions: Any) -> Any:

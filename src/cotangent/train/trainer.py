@@ -31,7 +31,7 @@ from .feeds import Rows
 from .history import History
 from .metrics import Metric
 from .objective import Objective, class_weights
-from .preflight import ROWS, check, report, untouched
+from .preflight import ROWS, check, check_last_batch, report, untouched
 from .progress import Progress
 from .run import Run
 from .saving import RunFolder
@@ -39,7 +39,7 @@ from .state import described
 from .steps import Steps, Update
 from .stopping import EarlyStopping, Patience, as_stopping, monitored
 from .stream import Packing, Stream, StreamDriver
-from .tasks import Task, find_task, fitting_targets
+from .tasks import Task, find_task, fitting_targets, form_of
 
 Array = np.ndarray[Any, Any]
 
@@ -206,7 +206,14 @@ class Trainer:
         else:
             one = isinstance(self._metrics, (str, Metric))
             names = [self._metrics] if one else list(self._metrics)
-        self.metrics = [known_metrics.get(name) for name in names]
+        if names and not isinstance(self._probed, Tensor):
+            raise ArgumentError(
+                "fit: metrics compare targets with the model's predictions, a single tensor, and "
+                + ("there are no targets" if few.y is None else "the model returns several")
+                + "; pass metrics=()"
+            )
+        form = form_of(self.task, self._probed)
+        self.metrics = [known_metrics.get_for(name, **form) for name in names]
         return self.task
 
     def _try(self, x: Any) -> Any:
@@ -250,14 +257,18 @@ class Trainer:
             steps = self._steps(packing.select())
             return StreamDriver(source, packing, steps, self.accumulate, bool(self.metrics))
         examples = self._prepared(source)
-        self._look(examples, look)
         feed = Rows(examples, batch_size, shuffle, seed)
+        self._look(examples, look, feed.size)
         return RowsDriver(feed, self._steps(feed.select()), self.accumulate, bool(self.metrics))
 
-    def _look(self, examples: Examples, look: bool) -> None:
-        if look and self.task is not None and self._objective is not None:
-            found = check(self.model, self.task, self._objective, examples, self._probed)
-            report(found)
+    def _look(self, examples: Examples, look: bool, size: int | None = None) -> None:
+        """Look at everything before training; `size` is that of a batch of rows in memory."""
+        if not look or self.task is None or self._objective is None:
+            return
+        found = []
+        if size is not None:
+            found += check_last_batch(self.model, self._objective, examples, size)
+        report(found or check(self.model, self.task, self._objective, examples, self._probed))
 
     def _steps(self, select: Any) -> Steps:
         if self._objective is None:
@@ -311,7 +322,7 @@ class Trainer:
     def _measured(self, source: Examples | Stream) -> dict[str, Any]:
         if self._evaluation is None:
             raise ArgumentError("evaluate: there is no objective")
-        totals = Totals([known_metrics.get(m) for m in self.metrics])
+        totals = Totals([metric.new() for metric in self.metrics])
         if isinstance(source, Examples):
             stretches = pieces(self._fitted(source))
         else:

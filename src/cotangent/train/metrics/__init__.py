@@ -15,7 +15,6 @@ are probabilities, or predicted labels. All take weights, one for each row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ...errors import ArgumentTypeError, UnknownKeyError
@@ -46,7 +45,7 @@ from .functions import (
     top_k_accuracy,
 )
 
-_CLASSES: dict[str, Callable[..., Metric]] = {
+_CLASSES: dict[str, type[Metric]] = {
     "accuracy": counts.Accuracy,
     "balanced_accuracy": counts.BalancedAccuracy,
     "top_k_accuracy": scores.TopKAccuracy,
@@ -97,6 +96,28 @@ def get(metric: str | Metric, **settings: Any) -> Metric:
     """
     if isinstance(metric, Metric):
         return metric
+    base, fixed = _found(metric)
+    try:
+        return _CLASSES[base](**{**settings, **fixed})
+    except TypeError as error:
+        if isinstance(error, ArgumentTypeError):
+            raise
+        raise ArgumentTypeError(f"metrics: {metric}: {error}") from None
+
+
+def get_for(metric: str | Metric, *, from_logits: bool, multilabel: bool) -> Metric:
+    """As `get`, for predictions of classes in a known form; metrics of numbers do not mind it.
+
+    >>> get_for("accuracy", from_logits=False, multilabel=True).of([[0.2, 0.9]], [[0, 0]])
+    0.5
+    """
+    if isinstance(metric, str) and issubclass(_CLASSES[_found(metric)[0]], counts.ClassMetric):
+        return get(metric, from_logits=from_logits, multilabel=multilabel)
+    return get(metric)
+
+
+def _found(metric: Any) -> tuple[str, dict[str, Any]]:
+    """The key in `_CLASSES` that a name stands for, and settings."""
     if not isinstance(metric, str):
         raise ArgumentTypeError(f"metrics: a metric is a name or a Metric, not {metric!r}")
     name = metric.lower().replace(" ", "_").replace("-", "_")
@@ -106,18 +127,12 @@ def get(metric: str | Metric, **settings: Any) -> Metric:
             f"metrics: there is no metric {metric!r}"
             + (f"; did you mean {near!r}?" if near else f"; there are {', '.join(NAMES)}")
         )
-    base, fixed = _WITH_SETTINGS.get(name, (name, {}))
-    try:
-        return _CLASSES[base](**{**settings, **fixed})
-    except TypeError as error:
-        if isinstance(error, ArgumentTypeError):
-            raise
-        raise ArgumentTypeError(f"metrics: {name}: {error}") from None
+    return _WITH_SETTINGS.get(name, (name, {}))
 
 
 __all__ = [
     "Metric", "NAMES", "accuracy", "average_precision", "balanced_accuracy", "brier",
-    "cohen_kappa", "confusion_matrix", "explained_variance", "f1", "get", "log_loss", "mae",
-    "mape", "matthews", "max_error", "median_absolute_error", "mse", "precision", "r2", "recall",
-    "rmse", "roc_auc", "top_k_accuracy",
+    "cohen_kappa", "confusion_matrix", "explained_variance", "f1", "get", "get_for", "log_loss",
+    "mae", "mape", "matthews", "max_error", "median_absolute_error", "mse", "precision", "r2",
+    "recall", "rmse", "roc_auc", "top_k_accuracy",
 ]  # fmt: skip

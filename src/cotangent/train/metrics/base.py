@@ -6,6 +6,7 @@ into batches (up to the rounding of float64 sums).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -73,6 +74,13 @@ class Metric:
         self.spoiled = False
         self.state.clear()
         self.kept.clear()
+
+    def new(self) -> Metric:
+        """A metric of the same settings that nothing was added to."""
+        made = copy.copy(self)
+        made.state, made.kept = {}, []
+        made.reset()
+        return made
 
     def of(self, predictions: Any, targets: Any, weights: Any = None) -> Any:
         """The metric of these rows alone; what was added before is forgotten."""
