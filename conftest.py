@@ -20,11 +20,11 @@ import cotangent as ct  # noqa: E402
 # `make core` leaves them out.
 WIDE = {
     "test_adding_a_backend", "test_backends", "test_benchmarks", "test_checkpoint",
-    "test_determinism", "test_docs_pictures", "test_edges", "test_everything_compiles",
-    "test_examples", "test_fuzz", "test_inside_pictures", "test_kills", "test_memory",
-    "test_metrics", "test_narrow", "test_new_shapes", "test_numpy_functions", "test_package",
-    "test_plots", "test_report", "test_resume", "test_runtime", "test_threads", "test_vmap",
-    "test_wrong_arguments",
+    "test_commands", "test_determinism", "test_docs_pictures", "test_edges",
+    "test_everything_compiles", "test_examples", "test_fuzz", "test_inside_pictures",
+    "test_kills", "test_memory", "test_metrics", "test_narrow", "test_new_shapes",
+    "test_numpy_functions", "test_package", "test_plots", "test_report", "test_resume",
+    "test_runtime", "test_threads", "test_vmap", "test_wrong_arguments",
 }  # fmt: skip
 
 

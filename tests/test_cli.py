@@ -67,9 +67,7 @@ def test_wrong_arguments_are_named_and_exit_with_2(capsys, words, message):
 
 def test_a_folder_that_cannot_be_written_exits_with_2_before_any_work(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SystemExit) as exit_:
-        demo(tmp_path / "file" / "below")
-    assert exit_.value.code == 2
+    assert demo(tmp_path / "file" / "below") == 2
     captured = capsys.readouterr()
     assert f"cannot write to the folder {tmp_path / 'file' / 'below'}: Not a dir" in captured.err
     assert captured.out == ""
@@ -99,14 +97,14 @@ def test_the_module_runs_and_errors_end_with_1(tmp_path, monkeypatch, capsys):
     def fail(*_):
         raise ArgumentError("sum: no such axis")
 
-    monkeypatch.setattr("cotangent.cli.run", fail)
+    monkeypatch.setattr("cotangent.cli.demo.run", fail)
     assert demo(tmp_path) == 1
     assert capsys.readouterr().err == "cotangent: sum: no such axis\n"
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cotangent.cli.run", interrupt)
+    monkeypatch.setattr("cotangent.cli.demo.run", interrupt)
     assert demo(tmp_path) == 130
 
 

@@ -25,7 +25,7 @@ FLOORS = [
     "compiler testing",
     "nn optim data io distributed",
     "train",
-    "viz cli sklearn demo",
+    "viz cli tabular sklearn demo",
     "__init__ __main__",
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}

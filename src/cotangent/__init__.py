@@ -202,7 +202,7 @@ from .tensors import Tensor, Variable, asarray, tensor, var
 from .transforms import grad, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from . import data, testing, train, viz
+    from . import data, tabular, testing, train, viz
     from .compiler.compiled import jit
     from .compiler.nans import debug_nans
     from .dtypes import DType
@@ -217,6 +217,7 @@ _LATER = {
     "jit": ".compiler.compiled",
     "debug_nans": ".compiler.nans",
     "data": ".data",
+    "tabular": ".tabular",
     "testing": ".testing",
     "train": ".train",
     "viz": ".viz",
@@ -265,8 +266,8 @@ __all__ = [
     "relu", "remainder", "repeat", "reshape", "result_type", "roll", "round", "save",
     "searchsorted", "set_default_dtype", "set_num_threads", "sigmoid", "sign", "sin", "sinh",
     "softmax", "softplus", "solve_triangular", "sort", "split", "sqrt", "square", "squeeze",
-    "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh",
-    "tensor", "tensordot", "testing", "tile", "topk", "trace", "train", "tril", "triu", "trunc",
-    "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "variance",
+    "stack", "std", "subtract", "sum", "swapaxes", "tabular", "take", "take_along_axis", "tan",
+    "tanh", "tensor", "tensordot", "testing", "tile", "topk", "trace", "train", "tril", "triu",
+    "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "variance",
     "vecdot", "vjp", "viz", "vmap", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

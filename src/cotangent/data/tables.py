@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..dtypes import as_dtype
 from ..errors import ArgumentError, FileError, UnknownKeyError
+from .delimited import Delimited, as_number
 
 Array = np.ndarray[Any, Any]
-Row = tuple[int, list[str]]
 
 
 class Table:
@@ -60,23 +60,25 @@ def read_csv(
     path: str | os.PathLike[str],
     *,
     header: bool = True,
-    delimiter: str = ",",
+    delimiter: str | None = ",",
     columns: Sequence[str] | None = None,
     missing: float | None = None,
     dtype: Any = "float32",
+    encoding: str | None = None,
 ) -> Table:
     """A table of numbers from a CSV file.
 
     Every field is a number in Python's notation (``1``, ``-2.5e3``, ``nan``, ``inf``), perhaps
-    between quotation marks. Empty lines are skipped.
+    between quotation marks. Empty lines are skipped. For columns of other kinds see `open_table`.
 
     Args:
-        path: a text file in UTF-8.
+        path: a text file.
         header: whether the first line has the names of the columns; else they are "0", "1", ...
-        delimiter: what stands between fields.
+        delimiter: what stands between fields; None finds it out of comma, semicolon, tab and bar.
         columns: which columns to keep; others may hold anything, text too. All if None.
         missing: what an empty field is read as, such as ``float("nan")``; an error if None.
         dtype: of the values.
+        encoding: of the text; None is UTF-8, or UTF-16 where a byte order mark says so.
 
     Raises:
         FileError: if the file cannot be read, a row has more or fewer fields than the first,
@@ -94,66 +96,21 @@ def read_csv(
     >>> table["price"]
     array([100., 140.], dtype=float32)
     """
-    name = os.fspath(path)
-    names, body = _head_and_body(name, list(_rows(_text(name), delimiter)), header)
-    table = Table(names, np.empty((0, len(names))))
-    places = [table._place(c) for c in columns] if columns is not None else range(len(names))
-    kept = [names[i] for i in places]
-    values = np.empty((len(body), len(kept)), as_dtype(dtype))
-    for i, (line, fields) in enumerate(body):
-        if len(fields) != len(names):
-            raise FileError(
-                f"read_csv: line {line} of {name} has {len(fields)} fields, but the first line "
-                f"has {len(names)}"
-            )
-        values[i] = _numbers(name, line, [fields[p] for p in places], kept, missing)
-    return Table(kept, values)
-
-
-def _head_and_body(name: str, rows: list[Row], header: bool) -> tuple[list[str], list[Row]]:
-    """The names of the columns, and the rows of numbers."""
-    if not rows:
-        raise ArgumentError(f"read_csv: {name} is empty")
-    names = rows[0][1]
-    if not header:
-        return [str(i) for i in range(len(names))], rows
-    if all(_is_number(field) for field in names):
+    source = Delimited(path, delimiter=delimiter, header=header, encoding=encoding)
+    if header and all(as_number(name) is not None for name in source.names):
         raise ArgumentError(
-            f"read_csv: the first line of {name} holds numbers, not names; pass header=False"
+            f"read_csv: the first line of {source.path} holds numbers, not names; pass header=False"
         )
-    if len(rows) == 1:
-        raise ArgumentError(f"read_csv: {name} has a header but no rows")
-    return names, rows[1:]
-
-
-def _text(name: str) -> str:
-    try:
-        with open(name, encoding="utf-8-sig") as file:
-            return file.read()
-    except OSError as error:
-        raise FileError(f"read_csv: cannot read {name}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FileError(f"read_csv: {name} is not text in UTF-8 ({error})") from error
-
-
-def _rows(text: str, delimiter: str) -> Iterator[Row]:
-    """The number of each line that is not empty, and its fields."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield number, [_unquoted(field) for field in line.split(delimiter)]
-
-
-def _unquoted(field: str) -> str:
-    field = field.strip()
-    return field[1:-1].strip() if len(field) > 1 and field[0] == field[-1] == '"' else field
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+    table = Table(source.names, np.empty((0, source.width)))
+    places = [table._place(c) for c in columns] if columns is not None else range(source.width)
+    kept = [source.names[i] for i in places]
+    rows = [
+        _numbers(source.path, line, [fields[p] for p in places], kept, missing)
+        for line, fields in source.rows()
+    ]
+    if not rows:
+        raise ArgumentError(f"read_csv: {source.path} has a header but no rows")
+    return Table(kept, np.array(rows).astype(as_dtype(dtype)))
 
 
 def _numbers(
@@ -165,8 +122,9 @@ def _numbers(
         pass
     numbers = []
     for field, column in zip(fields, names, strict=True):
-        if _is_number(field):
-            numbers.append(float(field))
+        number = as_number(field)
+        if number is not None:
+            numbers.append(number)
         elif not field and missing is not None:
             numbers.append(float(missing))
         else:
