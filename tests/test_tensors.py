@@ -79,6 +79,14 @@ def test_assign_keeps_identity_shape_and_dtype(w):
     assert w.tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
+def test_assign_takes_arrays_in_the_dtype_of_the_variable():
+    wide = ct.var("wide", np.ones(3), dtype=ct.float64)
+    wide.assign(np.full(3, 1 / 3))
+    np.testing.assert_array_equal(wide.numpy(), np.full(3, 1 / 3))  # not by way of float32
+    wide.assign([0.1, 0.2, 0.3])
+    assert wide.tolist() == [0.1, 0.2, 0.3]
+
+
 def test_assign_drops_the_history(w):
     w.assign(w * 2)
     assert (w * 1).sum().backward().wrt(w).tolist() == [[1.0, 1.0], [1.0, 1.0]]

@@ -112,6 +112,15 @@ def test_the_environment_decides_where_nothing_was_set():
     assert 1 <= int(_python(code, COTANGENT_NUM_THREADS="")[0]) <= cores
 
 
+@pytest.mark.parametrize(("text", "limit"), [("1", 1), ("1,4", 1), ("", 9), ("many", 9), ("0", 9)])
+def test_a_limit_for_numeric_libraries_is_respected(text, limit):
+    code = "import cotangent as ct; print(ct.get_num_threads())"
+    cores = len(os.sched_getaffinity(0))
+    found = _python(code, COTANGENT_NUM_THREADS="", OMP_NUM_THREADS=text)
+    assert 1 <= int(found[0]) <= min(cores, limit)
+    assert _python(code, COTANGENT_NUM_THREADS="3", OMP_NUM_THREADS=text) == ["3"]
+
+
 @pytest.mark.parametrize("wrong", ["0", "-2", "two", "1.5", "4000"])
 def test_nonsense_in_the_environment_is_refused(wrong):
     code = "import cotangent as ct\ntry: ct.get_num_threads()\n" \

@@ -339,7 +339,9 @@ class Variable(Unchangeable, Tensor):
         Raises:
             ShapeError: if the shape differs.
         """
-        new = lift(value)
+        # What is no tensor yet is taken in the variable's own dtype, which no digit is lost by.
+        own = isinstance(value, Tensor)
+        new = lift(value) if own else Unplaced(new_array("assign", value, self.dtype))
         if new.shape != self.shape:
             raise ShapeError(
                 f"assign: {self.name or 'the variable'} has shape {self.shape} and cannot take "

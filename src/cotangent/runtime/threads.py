@@ -19,8 +19,8 @@ def set_num_threads(count: int) -> None:
 
     Args:
         count: 1 to 1024. The default is what ``COTANGENT_NUM_THREADS`` says, else the number of
-            cores that this process may use: its affinity, and the quota of its control group,
-            rounded down.
+            cores that this process may use: its affinity, the quota of its control group, rounded
+            down, and ``OMP_NUM_THREADS``, which joblib sets in its worker processes.
 
     Raises:
         ArgumentTypeError: if `count` is not an int.
@@ -64,7 +64,9 @@ def _checked(count: int, what: str) -> int:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use: affinity, and the quota of its control group.
+    """The cores that this process may use: affinity, the quota of its control group, and what
+    ``OMP_NUM_THREADS`` allows numeric libraries (its first number; anything else is ignored, as the
+    variable is not ours).
 
     >>> usable_cores() >= 1
     True
@@ -74,7 +76,11 @@ def usable_cores() -> int:
     else:
         cores = os.cpu_count() or 1
     quota = quota_of(_read("/proc/self/cgroup") or "", _GROUPS)
-    return max(1, min(cores, MOST_THREADS, int(quota) if quota else cores))
+    allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    limits = [int(quota)] if quota else []
+    if allowed.isdecimal() and int(allowed):
+        limits.append(int(allowed))
+    return max(1, min(cores, MOST_THREADS, *limits))
 
 
 def quota_of(membership: str, root: str) -> float | None:
