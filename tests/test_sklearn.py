@@ -16,15 +16,15 @@ from cotangent.train import Callback
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from sklearn import datasets, neural_network  # noqa: E402
-from sklearn.base import clone  # noqa: E402
-from sklearn.exceptions import ConvergenceWarning  # noqa: E402
-from sklearn.model_selection import GridSearchCV  # noqa: E402
-from sklearn.pipeline import make_pipeline  # noqa: E402
-from sklearn.preprocessing import StandardScaler  # noqa: E402
-from sklearn.utils.estimator_checks import estimator_checks_generator  # noqa: E402
+from sklearn import datasets, neural_network
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from cotangent.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
+from cotangent.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 IRIS = datasets.load_iris(return_X_y=True)
@@ -95,14 +95,12 @@ def test_the_trajectory_is_scikit_learns(solver, regression):
         else (MLPClassifier, neural_network.MLPClassifier)
     )
     settings = {"solver": solver, "alpha": 0.5, "hidden_layer_sizes": (7, 5)}
+    if solver == "adam":
+        settings["epsilon"] = 1e-30  # scikit-learn adds it before the correction of the bias
     model, judge = _start(ours, judges, x, y, **settings)
     rate = {"learning_rate_init": 0.01, "warm_start": True, "max_iter": 30, "tol": 0.0}
     model.set_params(**rate)
     judge.set_params(**rate)
-    # The moments of the vanishing first step count; the rate is read by a new optimizer.
-    state = model._optimizer
-    state.lr = 0.01
-    judge._optimizer.learning_rate = judge._optimizer.learning_rate_init = 0.01
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
@@ -111,9 +109,7 @@ def test_the_trajectory_is_scikit_learns(solver, regression):
         np.testing.assert_allclose(ours_, theirs, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("name", "least"), [("adam", 0.95), ("sgd", 0.9), ("lbfgs", 0.93)]
-)
+@pytest.mark.parametrize(("name", "least"), [("adam", 0.95), ("sgd", 0.9), ("lbfgs", 0.93)])
 def test_every_solver_learns(name, least):
     x, y = IRIS
     x = StandardScaler().fit_transform(x)
@@ -131,7 +127,9 @@ def test_lbfgs_finds_the_minimum_that_scikit_learn_finds():
     settings |= {"max_iter": 2000, "tol": 1e-9}
     ours = MLPClassifier(**settings).fit(x, y)
     theirs = neural_network.MLPClassifier(**settings, max_fun=10**6).fit(x, y)
-    np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), atol=1e-5)
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-8)
+    # Both end where the loss stands still: the weights are known to the root of that.
+    np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), atol=1e-4)
 
 
 def test_poisson_regression_predicts_rates():
@@ -212,8 +210,7 @@ def test_partial_fits_learn_from_parts():
     assert model.n_iter_ == 61
     with pytest.raises(ValueError, match="classes"):
         model.partial_fit(x, y + 1)
-    with pytest.raises(AttributeError, match="lbfgs"):
-        MLPClassifier(solver="lbfgs").partial_fit(x, y)
+    assert not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
 
 
 def test_a_warm_start_goes_on():
@@ -262,9 +259,7 @@ def test_sparse_rows_are_those_of_the_dense_matrix():
     settings = {"max_iter": 5, "random_state": 0}
     dense = MLPClassifier(**settings).fit(x, y)
     other = MLPClassifier(**settings).fit(sparse.csr_matrix(x), y)
-    np.testing.assert_array_equal(
-        dense.predict_proba(x), other.predict_proba(sparse.csr_matrix(x))
-    )
+    np.testing.assert_array_equal(dense.predict_proba(x), other.predict_proba(sparse.csr_matrix(x)))
 
 
 def test_a_search_over_a_pipeline():
@@ -335,7 +330,8 @@ def test_max_iter_reached_is_said():
 
 def test_without_scikit_learn_the_error_says_what_to_install():
     code = (
-        "import sys; sys.modules['sklearn'] = None; sys.modules['sklearn.base'] = None\n"
+        "import importlib.util as util; found = util.find_spec\n"
+        "util.find_spec = lambda name, *a: None if name == 'sklearn' else found(name, *a)\n"
         "try: import cotangent.sklearn\n"
         "except ImportError as error: print(error)"
     )

@@ -1,4 +1,4 @@
-"""Perceptrons with hidden layers, trained by scikit-learn's rules: what `sklearn` wraps."""
+"""Perceptrons with hidden layers, trained by scikit-learn's rules."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from . import functional, nn, optim, random
-from .compiler.compiled import jit
-from .errors import ArgumentError
-from .nn.module import load_state_dict, state_dict
-from .tensors import Tensor
-from .train import Callback, Trainer
+from .. import functional, nn, optim, random
+from ..compiler.compiled import jit
+from ..errors import ArgumentError
+from ..nn.module import load_state_dict, state_dict
+from ..tensors import Tensor
+from ..train import Callback, Trainer
 
 Array = np.ndarray[Any, Any]
 Loss = Callable[[Any, Any], Any]
@@ -206,7 +206,8 @@ def train_as_a_whole(
         return mean + sum(squares[1:], squares[0]) * (0.5 * penalty)
 
     closure = jit(whole)
-    opt = optim.LBFGS(max_iter=1, tolerance_grad=course.tolerance, tolerance_change=1e-9)
+    least = 64 * float(np.finfo(data[0].dtype).eps)
+    opt = optim.LBFGS(max_iter=1, tolerance_grad=course.tolerance, tolerance_change=least)
     model.train()
     while len(course.losses) < iterations:
         course.losses.append(opt.step(model, closure).item())
