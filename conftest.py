@@ -24,7 +24,7 @@ WIDE = {
     "test_everything_compiles", "test_examples", "test_fuzz", "test_inside_pictures",
     "test_kills", "test_memory", "test_metrics", "test_narrow", "test_new_shapes",
     "test_numpy_functions", "test_package", "test_plots", "test_report", "test_resume",
-    "test_runtime", "test_threads", "test_vmap", "test_wrong_arguments",
+    "test_runtime", "test_sklearn", "test_threads", "test_vmap", "test_wrong_arguments",
 }  # fmt: skip
 
 

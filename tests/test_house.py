@@ -140,11 +140,15 @@ def test_no_import_hides_in_a_function(module):
 @pytest.mark.parametrize("package", sorted(LAZY))
 def test_an_optional_package_is_imported_in_one_file_and_late(package):
     files = [".".join(m) for m in TREES if package in _packages(m, inside_only=False)]
+    if package == "sklearn":
+        # The folder for its users, whose classes derive from its own; nothing else imports that.
+        files = [name for name in files if not name.startswith("sklearn.")]
     early = [
         ".".join(m)
         for m in TREES
         for node, inside in IMPORTS[m]
         if not inside
+        and m[0] != package
         and package in ast.unparse(node).replace(".", " ").split()
         and package in _packages(m, inside_only=False)
     ]
