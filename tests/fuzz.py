@@ -53,7 +53,7 @@ from cotangent.runtime import pool
 _EVERYTHING_SPLIT = (
     (chunks, "_WORTH_SPLITTING", 0.0), (chunks, "_NANOSECONDS_PER_CHUNK", 1e-3),
     (chunks, "_MANY_ELEMENTS", 64), (loops, "_ELEMENTS_PER_PART", 8),
-    (matmul, "_FLOPS_PER_UNIT", 100), (packed, "_FLOPS_PER_UNIT", 100),
+    (matmul, "_FLOPS_PER_UNIT", 100), (packed, "_FEW_COLUMNS", 40),
     (programs, "_WORTH_WAKING", 0), (pool, "_CAUTION", 0),
 )  # fmt: skip
 
