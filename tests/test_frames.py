@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cotangent as ct
@@ -110,6 +110,7 @@ def test_a_folder_is_no_table(tmp_path):
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(FIELD, min_size=3, max_size=3), min_size=1, max_size=20))
 def test_what_the_csv_module_writes_is_read(tmp_path_factory, rows):
     text = io.StringIO()

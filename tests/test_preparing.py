@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cotangent as ct
@@ -89,6 +89,7 @@ def test_a_few_words_among_numbers_are_missing_values():
         column.apply(_texts("a", "b"), [])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=3, max_size=30))
 def test_any_numbers_are_prepared_finitely(values):
     column = learn_column("x", np.array(values), [])
