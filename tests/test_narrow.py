@@ -295,3 +295,26 @@ def test_explain_shows_the_dtype():
     f = ct.jit(lambda x: x * 2)
     f(ct.ones(3, dtype="bfloat16"))
     assert "bfloat16[3] = argument(0)" in str(f.explain())
+
+
+# -- tails of one lane -------------------------------------------------------------------------
+
+KINDS = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"]
+
+
+@pytest.mark.parametrize("wide", KINDS)
+def test_a_tail_of_one_lane_leaves_its_neighbours_alone(wide):
+    """LLVM 22 stores what was cut off to fewer bits with all of its bits, if a constant mask has one
+    lane: over the beginning of the next row, which is right already where columns come first."""
+    rng = np.random.default_rng(0)
+    x = ct.asarray(rng.integers(-90, 90, (40, 17))).astype(ct.int32).astype(getattr(ct, wide))
+
+    @ct.jit
+    def step(x):
+        y = x - ct.max(x, axis=0, keepdims=True)
+        return [y.astype(getattr(ct, name)) for name in KINDS if name != "uint8"]
+
+    with ct.no_grad():
+        for eager, compiled in zip(step._function(x), step(x), strict=True):
+            wanted, got = (t.astype(ct.float64).numpy() for t in (eager, compiled))
+            np.testing.assert_array_equal(got, wanted, err_msg=str(compiled.dtype))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 
-from ...dtypes import DType, bool_, int64, uint8
+from ...dtypes import DType, bool_, float32, int64, uint8
 from ...errors import CompileError
 from .emitter import Emitter, Value
 
 # An address space of x86 in which addresses are what they are in the usual one.
 _SAME_SPACE = 272
 SCALARS = Emitter(1)  # for types of LLVM only
+# What is cut off to fewer bits and stored under a mask of one lane, LLVM 22 stores with all of its
+# bits on AVX-512, over the neighbour. So what is cut off and what is stored must not be seen as one.
+OPAQUE = 'call KIND asm "", "=v,0"'
 
 
 class MemoryEmitter(Emitter):
@@ -158,6 +161,8 @@ class MemoryEmitter(Emitter):
         if self.mask is None:
             self.lines.append(f"  store {kind} {held.text}, ptr {pointer}, align {align}")
             return
+        if held.dtype != float32 and held.dtype.itemsize < 8:
+            held = self._opaque(held)
         name = f"@llvm.masked.store.v{self.lanes}{_suffix(held.dtype)}.p0"
         bits = f"<{self.lanes} x i1>"
         self.declarations.add(f"declare void {name}({kind}, ptr, {bits})")
@@ -165,6 +170,15 @@ class MemoryEmitter(Emitter):
             f"  call void {name}({kind} {held.text}, ptr align {align} {pointer}, "
             f"{bits} {self.mask.text})"
         )
+
+    def _opaque(self, x: Value) -> Value:
+        """`x`, of which LLVM does not see where it comes from."""
+        kind = self.type_of(x.dtype)
+        if self.lanes * x.dtype.itemsize == 8:  # too short for a vector register
+            word = self.emit(f"bitcast {kind} {x.text} to i64", int64)
+            same = self.emit(f'call i64 asm "", "=r,0"(i64 {word.text})', int64)
+            return self.emit(f"bitcast i64 {same.text} to {kind}", x.dtype)
+        return self.emit(f"{OPAQUE.replace('KIND', kind)}({kind} {x.text})", x.dtype)
 
     def store_first(self, value: Value, pointer: str) -> None:
         """The first lane as one element."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from ...errors import ArgumentError, CompileError, MissingPackageError
 from ...runtime.digest import fingerprint
 from ...runtime.loader import is_supported, undefined_symbols
+from .access import OPAQUE
 from .matmul import Tiles
 from .packed import Tile
 
@@ -22,6 +24,7 @@ if hasattr(os, "register_at_fork"):
         before=_LLVM.acquire, after_in_parent=_LLVM.release, after_in_child=_LLVM.release
     )
 
+_OPAQUE = re.compile(re.escape(OPAQUE).replace("KIND", "<[^>]*>") + r"\((<[^>]*>) (.*)\)$", re.M)
 _X86 = "x86_64-unknown-linux-gnu"
 TARGETS = {
     "avx512": (_X86, "x86-64-v4", "-prefer-256-bit"),
@@ -108,7 +111,7 @@ def build(texts: Sequence[str], isa: str) -> bytes:
     with _LLVM:
         try:
             # Closed here, not by the garbage collector: that would use LLVM without the lock.
-            with llvm.parse_assembly(join(texts)) as module:
+            with llvm.parse_assembly(join(texts, isa)) as module:
                 module.triple = TARGETS[isa][0]
                 module.verify()
                 image: bytes = _machine(isa).emit_object(module)
@@ -123,20 +126,21 @@ def build(texts: Sequence[str], isa: str) -> bytes:
 def assembly(texts: Sequence[str], isa: str) -> str:
     """The assembly of `texts`, for reading."""
     llvm = _llvm()
-    with _LLVM, llvm.parse_assembly(join(texts)) as module:
+    with _LLVM, llvm.parse_assembly(join(texts, isa)) as module:
         text: str = _machine(isa).emit_assembly(module)
     return text
 
 
-def join(texts: Sequence[str]) -> str:
-    """Several kernels as one module: each declaration once."""
+def join(texts: Sequence[str], isa: str) -> str:
+    """Several kernels as one module: each declaration once, and `OPAQUE` only where it is needed."""
     declarations: set[str] = set()
     rest = []
     for text in texts:
         lines = text.splitlines()
         declarations.update(line for line in lines if line.startswith("declare "))
         rest.append("\n".join(line for line in lines if not line.startswith("declare ")))
-    return "\n".join([*sorted(declarations), *rest])
+    text = "\n".join([*sorted(declarations), *rest])
+    return text if isa == "avx512" else _OPAQUE.sub(r"bitcast \1 \2 to \1", text)
 
 
 @functools.cache
