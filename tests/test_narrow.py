@@ -304,8 +304,9 @@ KINDS = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16",
 
 @pytest.mark.parametrize("wide", KINDS)
 def test_a_tail_of_one_lane_leaves_its_neighbours_alone(wide):
-    """LLVM 22 stores what was cut off to fewer bits with all of its bits, if a constant mask has one
-    lane: over the beginning of the next row, which is right already where columns come first."""
+    """LLVM 22 stores what was cut off to fewer bits with all of its bits, if a constant mask has
+    one lane: over the beginning of the next row, which is there already where columns come first.
+    """
     rng = np.random.default_rng(0)
     x = ct.asarray(rng.integers(-90, 90, (40, 17))).astype(ct.int32).astype(getattr(ct, wide))
 

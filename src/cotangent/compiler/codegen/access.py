@@ -12,7 +12,7 @@ from .emitter import Emitter, Value
 _SAME_SPACE = 272
 SCALARS = Emitter(1)  # for types of LLVM only
 # What is cut off to fewer bits and stored under a mask of one lane, LLVM 22 stores with all of its
-# bits on AVX-512, over the neighbour. So what is cut off and what is stored must not be seen as one.
+# bits on AVX-512, over the neighbour. So it must not see that what is stored was cut off.
 OPAQUE = 'call KIND asm "", "=v,0"'
 
 

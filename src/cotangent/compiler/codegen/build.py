@@ -132,7 +132,7 @@ def assembly(texts: Sequence[str], isa: str) -> str:
 
 
 def join(texts: Sequence[str], isa: str) -> str:
-    """Several kernels as one module: each declaration once, and `OPAQUE` only where it is needed."""
+    """Several kernels as one module: each declaration once, `OPAQUE` only where it is needed."""
     declarations: set[str] = set()
     rest = []
     for text in texts:
