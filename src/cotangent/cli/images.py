@@ -15,6 +15,7 @@ from ..data import digits, fashion_mnist, mnist
 from ..nn import Dropout, Linear, Module, ReLU, Sequential
 from ..optim import AdamW, cosine_decay
 from ..train import fit
+from ..viz import Report
 from .arguments import WrongUseError, refusing, stop_if_interrupted
 
 SETS: dict[str, Callable[[], Any]] = {
@@ -54,7 +55,7 @@ def train(name: str, given: dict[str, Any], folder: Path, resume: bool, compile:
         model, (x, y), optimizer=AdamW(settings["lr"], weight_decay=settings["weight_decay"]),
         schedule=cosine_decay(settings["lr"], steps), epochs=settings["epochs"],
         batch_size=settings["batch_size"], seed=settings["seed"], validation=test,
-        compile=compile, folder=folder, resume=resume,
+        compile=compile, folder=folder, resume=resume, callbacks=[Report(*test, every=0)],
     )  # fmt: skip
     stop_if_interrupted(history)
     accuracy = float(history.rows[-1]["validation accuracy"])

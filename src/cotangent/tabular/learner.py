@@ -21,6 +21,7 @@ from ..errors import ArgumentError
 from ..optim import AdamW, cosine_decay
 from ..train import EarlyStopping
 from ..train import fit as fit_network
+from ..viz import Report
 from .model import TableModel
 from .settings import Settings
 from .split import held_out
@@ -133,19 +134,22 @@ def _train(
 ) -> Any:  # fmt: skip
     """The history of training the network."""
     size, epochs = settings.batch_size or 1, settings.epochs or 1
+    watched = held is not None and len(held[0]) > 0
+    target = model.preparation.target
+    shown = held if held is not None and watched else train
+    pictures = [] if folder is None else [Report(*shown, labels=getattr(target, "labels", None), every=0)]
     rows = _in_batches(len(train[0]), size, settings.passes or 1, settings.seed)
     if rows is not None:
         train = train[0][rows], train[1][rows]
     steps = epochs * ceil(len(train[0]) / size)
     decay = AdamW(lr=settings.lr, weight_decay=settings.weight_decay or 0.0)
-    watched = held is not None and len(held[0]) > 0
     return fit_network(
         model.network, train, optimizer=decay, schedule=cosine_decay(settings.lr, steps),
         epochs=epochs, batch_size=size, seed=settings.seed, validation=held if watched else None,
         early_stopping=EarlyStopping(settings.patience) if watched else None,
-        loss="mse" if model.preparation.target.kind == "regression" else "cross_entropy",
+        loss="mse" if target.kind == "regression" else "cross_entropy",
         metrics=None if watched else (), compile=compile, progress=progress, folder=folder,
-        resume=resume, check=False,  # what it looks for, preparing has made sure of
+        resume=resume, callbacks=pictures, check=False,  # what it looks for, preparing has made sure of
     )  # fmt: skip
 
 
