@@ -137,7 +137,8 @@ def _train(
     watched = held is not None and len(held[0]) > 0
     target = model.preparation.target
     shown = held if held is not None and watched else train
-    pictures = [] if folder is None else [Report(*shown, labels=getattr(target, "labels", None), every=0)]
+    labels = getattr(target, "labels", None)
+    pictures = [] if folder is None else [Report(*shown, labels=labels, every=0)]
     rows = _in_batches(len(train[0]), size, settings.passes or 1, settings.seed)
     if rows is not None:
         train = train[0][rows], train[1][rows]
@@ -149,7 +150,8 @@ def _train(
         early_stopping=EarlyStopping(settings.patience) if watched else None,
         loss="mse" if target.kind == "regression" else "cross_entropy",
         metrics=None if watched else (), compile=compile, progress=progress, folder=folder,
-        resume=resume, callbacks=pictures, check=False,  # what it looks for, preparing has made sure of
+        resume=resume, callbacks=pictures,
+        check=False,  # what it looks for, preparing has made sure of
     )  # fmt: skip
 
 
