@@ -20,6 +20,14 @@ Y = np.sin(X.sum(axis=1, keepdims=True)).astype(np.float32)
 LABELS = (X[:, 0] > 0).astype(np.int64) + (X[:, 1] > 0)
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_python_s():
+    """As in a terminal; a shell's job in the background begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def network(outputs: int = 1, dtype=np.float32) -> nn.Sequential:
     ct.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, outputs))

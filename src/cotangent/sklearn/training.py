@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -133,10 +134,7 @@ class Course(Callback):
     def on_epoch(self, run: Any, row: dict[str, Any]) -> None:
         loss = row["loss"]
         if not math.isfinite(loss):
-            raise ArgumentError(
-                f"the loss became {loss} in epoch {row['epoch']}; scale the inputs, or lower "
-                "learning_rate_init"
-            )
+            raise _diverged()
         self.losses.append(loss)
         if self._better(run, loss):
             self._waited = 0
@@ -180,10 +178,20 @@ def train_by_batches(
     """Train by `optimizer` until `course` ends it, or for so many epochs."""
     x, y, weight = data
     trainer = Trainer(model, loss=loss, optimizer=optimizer, metrics=[], schedule=schedule)
-    trainer.fit(
-        (x, y), sample_weight=weight, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
-        seed=seed, callbacks=[course, *callbacks], check=False, progress=verbose,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fit: the loss became NaN", RuntimeWarning)
+        history = trainer.fit(
+            (x, y), sample_weight=weight, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
+            seed=seed, callbacks=[course, *callbacks], check=False, progress=verbose,
+        )  # fmt: skip
+    if history.stopped == "the loss became NaN":
+        raise _diverged()
+
+
+def _diverged() -> ArgumentError:
+    return ArgumentError(
+        "the loss is no finite number any more; scale the inputs, or lower learning_rate_init"
+    )
 
 
 def train_as_a_whole(
