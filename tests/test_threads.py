@@ -491,13 +491,20 @@ def test_after_a_loss_the_caller_works_alone_for_a_while(monkeypatch):
         return finished.value == 0
 
     second = 10**9
-    alone.value = 0
+    credit = _word(pool.CREDIT)
+    alone.value = credit.value = 0
     assert region(second, second, second + 100, second + 100)  # nothing lost
     assert alone.value == 0
     assert region(second, second + 500, second + 600, second + 4100)  # of 4100, 100 were needed
     assert alone.value == second + 4100 + 20 * 4000
     assert not region(alone.value - 1)
     assert region(*[alone.value] * 4)
+    before, credit.value = alone.value, 10_000  # what was gained pays for what is lost
+    assert region(before, before + 500, before + 600, before + 4100)
+    assert credit.value == 10_000 - 4000 and alone.value == before
+    credit.value = 10**9
+    assert region(*[before] * 4)
+    assert credit.value == 5_000_000  # but not for ever
 
 
 def test_a_system_that_gives_no_threads_is_told_of_and_works(monkeypatch):

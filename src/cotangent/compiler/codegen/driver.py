@@ -19,8 +19,9 @@ holds the region open until FINISHED says so; so the fields of the job need no l
 
 Threads lose where other processes have the cores: one that is held up in the midst of its chunk
 holds up the driver. What a region would have taken alone is known from the chunks that the driver
-did; if it took longer, the driver works alone for some times as long as was lost. Who does a chunk
-does not change its bits.
+did. What regions gain is credit, up to some milliseconds, from which losses are paid; when it is used
+up, the driver works alone for some times as long as was lost. Who does a chunk does not change its
+bits.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ ROW = 4  # words of an entry
 # How often a thread looks for work, with a pause in between, before it sleeps: some 20 to 70
 # microseconds, the time of a kernel that is not split. And the driver, before it lets others run.
 _SPINS = 1000
+# Nanoseconds that regions can have gained and not lost again. A machine that is merely shared costs
+# a part of a millisecond now and then, which is no reason to work alone.
+_MOST_CREDIT = 5_000_000
 
 _STATE = {
     "x86_64": (
@@ -235,7 +239,7 @@ PLACES(clock)
 # The caller's side: offer the work, wake who sleeps, help, wait for the rest, and reckon.
 _REGION = """define internal void @region(ptr %pool, ptr %row) "no-builtins" nounwind noinline {
 entry:
-PLACES(left, turn, sleepers, finished, job, syscall, caution, alone)
+PLACES(left, turn, sleepers, finished, job, syscall, caution, alone, credit)
   %f = load ptr, ptr %row
   %s.p = getelementptr i64, ptr %row, i64 1
   %s = load ptr, ptr %s.p
@@ -304,10 +308,19 @@ reckon:
   %own.all = mul i64 %own, %chunks
   %serial = udiv i64 %own.all, %mine
   %took = sub i64 %end, %begun
-  %loss = sub i64 %took, %serial
-  %lost = icmp sgt i64 %loss, 0
-  br i1 %lost, label %back_off, label %won
+  %gain = sub i64 %serial, %took
+  %before.it = load i64, ptr %credit
+  %sum = add i64 %before.it, %gain
+  %much = icmp sgt i64 %sum, MOST_CREDIT
+  %kept = select i1 %much, i64 MOST_CREDIT, i64 %sum
+  %lost = icmp slt i64 %kept, 0
+  br i1 %lost, label %back_off, label %note
+note:
+  store i64 %kept, ptr %credit
+  ret void
 back_off:
+  store i64 0, ptr %credit
+  %loss = sub i64 0, %kept
   %long.enough = load i64, ptr %caution
   %pay = mul i64 %loss, %long.enough
   %later = add i64 %end, %pay
@@ -383,7 +396,7 @@ def driver_text(processor: str) -> str:
     pause, give_way = _SYSTEM[processor]
     names = {
         "PAUSE": pause, "FUTEX": pool.FUTEX[processor], "YIELD": give_way, "WAIT": pool.WAIT,
-        "WAKE": pool.WAKE, "SPINS": _SPINS,
+        "WAKE": pool.WAKE, "SPINS": _SPINS, "MOST_CREDIT": _MOST_CREDIT,
     }  # fmt: skip
     for name, value in names.items():
         text = text.replace(name, str(value))
@@ -413,4 +426,5 @@ _PLACES = {
     "clock": pool.CLOCK,
     "caution": pool.CAUTION,
     "alone": pool.ALONE,
+    "credit": pool.CREDIT,
 }
