@@ -139,9 +139,9 @@ class debug_nans:  # noqa: N801 (called like a function)
       a later op swallows, as ``where`` and ``exp(-inf)`` do, is not reported; nor is one that
       came in with an argument, a variable or a constant.
 
-    While it is on, a compiled step takes 2 to 7 % longer, and as much memory again as its
+    While it is on, a compiled step takes 2 to 13 % longer, and as much memory again as its
     variables have, and up to twice that for what calls are given; eager steps of
-    small models take a third longer (``benchmarks/nans.py``). While it is off, it costs nothing.
+    small models take a third longer (``benchmarks/nans.py``). While it is off, nothing is checked.
 
     Args:
         on: whether to turn it on or off.
