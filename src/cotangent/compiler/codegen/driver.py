@@ -19,9 +19,9 @@ holds the region open until FINISHED says so; so the fields of the job need no l
 
 Threads lose where other processes have the cores: one that is held up in the midst of its chunk
 holds up the driver. What a region would have taken alone is known from the chunks that the driver
-did. What regions gain is credit, up to some milliseconds, from which losses are paid; when it is used
-up, the driver works alone for some times as long as was lost. Who does a chunk does not change its
-bits.
+did. What regions gain is credit, up to some milliseconds, from which losses are paid; when it is
+used up, the driver works alone for some times as long as was lost. Who does a chunk does not change
+its bits.
 """
 
 from __future__ import annotations
