@@ -16,8 +16,7 @@ from .program import Array, Failed
 
 
 class Interpreted:
-    """A traced step that runs op by op: where no machine code can be made, and as its
-    definition.
+    """A program that evaluates its graph; it is called as `Program` is.
 
     Args:
         watch: whether a run fails where a result or a new value of a variable is not finite.

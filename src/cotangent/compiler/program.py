@@ -273,18 +273,14 @@ class Program:
     def call(self, inputs: Sequence[Any]) -> list[Array]:
         """Run once. Raises `Failed` if a kernel reported something; then nothing has changed."""
         with ARENA.lock:
-            if (
-                self.epoch != EPOCH.value or self._looping or self._varying
-                or (self._writer and ARENA.writer != self._writer)
-            ):  # fmt: skip
-                self._prepare()
+            self._prepare()
             return self._run_on(inputs)
 
     def call_like(self, args: Sequence[Any], kinds: Sequence[Any]) -> list[Array] | None:
         """Run once on arrays and tensors, if they are of the types, dtypes and shapes in `kinds`,
         where a place of `inputs` goes with each; else None. Raises as `call`."""
         with ARENA.lock:
-            if (
+            if (  # most calls need nothing of it
                 self.epoch != EPOCH.value or self._looping or self._varying
                 or (self._writer and ARENA.writer != self._writer)
             ):  # fmt: skip

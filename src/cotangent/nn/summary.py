@@ -11,8 +11,9 @@ from typing import Any
 
 from ..gradients import no_grad
 from ..tensors import Tensor, tensor
-from ..variables import named_variables, walk
+from ..variables import walk
 from .costs import Call, flops_by_layer, moved_bytes, seconds_of
+from .looking import untouched
 from .module import Module, named_parameters, parameters
 
 
@@ -138,7 +139,7 @@ def summarize(model: Module, *inputs: Any, measure: bool = False) -> Summary:
     leaves = [(path, item) for path, item in modules if not _has_module_below(item)]
     calls: dict[int, list[Call]] = {}
     given = tuple(_as_tensor(x) for x in inputs)
-    with _unchanged(model), no_grad():
+    with untouched(model), no_grad():
         with _watched([item for _, item in leaves], calls):
             model(*given)
         lines = [_line(path, item, calls.get(id(item), [])) for path, item in leaves]
@@ -178,17 +179,6 @@ def _with_costs(
             text = f"operations of {name} itself"
             found.append(LayerSummary(path, text, None, 0, count, None, math.nan))
     return found
-
-
-@contextmanager
-def _unchanged(model: Module) -> Iterator[None]:
-    """Give the buffers of a model back the values that they have now."""
-    buffers = [(v, v.detach()) for _, v in named_variables(model) if not v.parameter]
-    try:
-        yield
-    finally:
-        for variable, value in buffers:
-            variable.assign(value)
 
 
 def _has_module_below(module: Module) -> bool:

@@ -21,8 +21,8 @@ from sklearn.utils.validation import (
 from .. import optim
 from ..errors import ArgumentError
 from ..gradients import no_grad
+from ..nn.looking import mode
 from ..tensors import Tensor
-from ..train.evaluation import mode
 from .training import ACTIVATIONS, Course, build, seeded, train_as_a_whole, train_by_batches
 
 Array = np.ndarray[Any, Any]
@@ -30,6 +30,10 @@ Array = np.ndarray[Any, Any]
 
 class Perceptron(BaseEstimator, ABC):
     """What both estimators share."""
+
+    def _keep(self, settings: dict[str, Any]) -> None:
+        """Keep every argument of `__init__` as an attribute of its name, as scikit-learn wants."""
+        self.__dict__.update({name: x for name, x in settings.items() if name != "self"})
 
     # -- what the estimators differ in ----------------------------------------------------
 

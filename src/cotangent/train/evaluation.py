@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..compiler.compiled import jit
 from ..gradients import no_grad
-from ..nn.module import Module
+from ..nn.looking import mode
 from ..tensors import Tensor
-from ..tree import flatten, unflatten
-from ..variables import walk
-from .examples import Batch, Examples, apply
+from ..tree import flatten
+from .examples import Batch, Examples, apply, each, refilled
 from .metrics import Metric
 from .objective import Objective
 from .steps import run_each, run_once
@@ -24,23 +22,6 @@ Array = np.ndarray[Any, Any]
 
 ROWS = 256  # in a batch; always as many, so that the same rows give the same bits
 _MOST_BYTES = 32 << 20
-
-
-@contextmanager
-def mode(model: Any, training: bool) -> Iterator[None]:
-    """Let all modules of a model be in training or in evaluation, and put them back after."""
-    changed = [
-        item
-        for _, item in walk(model)
-        if isinstance(item, Module) and item.training is not training
-    ]
-    for item in changed:
-        item.training = training
-    try:
-        yield
-    finally:
-        for item in changed:
-            item.training = not training
 
 
 class Evaluation:
@@ -96,9 +77,7 @@ def _forward(model: Any, objective: Objective | None, structure: Any, missing: S
     """What is computed of a batch, given as its arrays."""
 
     def forward(*arrays: Any) -> dict[str, Any]:
-        rest = iter(arrays)
-        leaves = [None if absent else next(rest) for absent in missing]
-        batch = unflatten(structure, iter(leaves))
+        batch = refilled(structure, missing, arrays)
         if objective is None:
             return {"predictions": apply(model, batch[0])}
         loss, weight, predictions = objective(model, batch)
@@ -114,17 +93,14 @@ def _forward(model: Any, objective: Objective | None, structure: Any, missing: S
 
 def pieces(examples: Examples, size: int = ROWS) -> Iterator[tuple[Batch, int]]:
     """Stretches of rows of which results take no more than some megabytes."""
-    row = sum(x.nbytes for x in flatten(examples.map(lambda x: x))[0] if x is not None)
+    row = sum(x.nbytes for x in flatten(examples.parts)[0] if x is not None)
     many = max(1, _MOST_BYTES // max(row // examples.rows * size, 1)) * size
     for first in range(0, examples.rows, many):
-        last = min(first + many, examples.rows)
-        yield examples.map(lambda x, a=first, b=last: x[a:b]), size  # type: ignore[misc]
+        yield _part(examples.parts, first, min(first + many, examples.rows)), size
 
 
 def _part(piece: Batch, first: int, last: int) -> Batch:
-    leaves, structure = flatten(piece)
-    some = [None if leaf is None else leaf[first:last] for leaf in leaves]
-    found: Batch = unflatten(structure, iter(some))
+    found: Batch = each(lambda x: x[first:last], piece)
     return found
 
 

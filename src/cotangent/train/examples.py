@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,14 @@ class Examples:
         if not self.rows:
             raise ShapeError(f"fit: the data have no rows: {', '.join(map(str, shapes))}")
 
+    @property
+    def parts(self) -> Batch:
+        """Inputs, targets and weights."""
+        return self.x, self.y, self.weight
+
     def map(self, function: Callable[[Array], Any]) -> Batch:
         """`function` of every array, in the places of the arrays."""
-        leaves, structure = flatten((self.x, self.y, self.weight))
-        made = [None if leaf is None else function(leaf) for leaf in leaves]
-        found: Batch = unflatten(structure, iter(made))
+        found: Batch = each(function, self.parts)
         return found
 
     def rows_of(self, which: Any) -> Examples:
@@ -72,6 +75,20 @@ class Examples:
         # An epoch that no run gets to, so that the split is no prefix of an epoch's order.
         order = shuffled(self.rows, seed, 2**32 - 1)
         return self.rows_of(np.sort(order[held:])), self.rows_of(np.sort(order[:held]))
+
+
+def each(function: Callable[[Any], Any], tree: Any) -> Any:
+    """`tree` with ``function(leaf)`` in the place of every leaf but None."""
+    leaves, structure = flatten(tree)
+    made = [None if leaf is None else function(leaf) for leaf in leaves]
+    return unflatten(structure, iter(made))
+
+
+def refilled(structure: Any, missing: Sequence[bool], arrays: Iterable[Any]) -> Any:
+    """A tree of that structure, with None at the leaves that are `missing` and `arrays` at the
+    others."""
+    rest = iter(arrays)
+    return unflatten(structure, iter([None if absent else next(rest) for absent in missing]))
 
 
 def as_examples(data: Any, dtype: DType, what: str = "data") -> Examples | None:

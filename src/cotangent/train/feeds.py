@@ -12,8 +12,7 @@ from ..checks import whole
 from ..data.batching import shuffles
 from ..errors import ArgumentError
 from ..tensors import Variable
-from ..tree import flatten, unflatten
-from .examples import Batch, Examples
+from .examples import Batch, Examples, each
 
 Array = np.ndarray[Any, Any]
 Select = Callable[..., Batch]
@@ -47,12 +46,10 @@ class Rows:
 
     def select(self) -> Select:
         """The function that turns the numbers of rows into a batch, eagerly or in a trace."""
-        leaves, structure = flatten(self.examples.map(lambda x: x))
-        held = [None if x is None else Variable(x, "data", False) for x in leaves]
+        held = self.examples.map(lambda x: Variable(x, "data", False))
 
         def select(rows: Any) -> Batch:
-            found = [None if x is None else functional.take(x, rows) for x in held]
-            batch: Batch = unflatten(structure, iter(found))
+            batch: Batch = each(lambda x: functional.take(x, rows), held)
             return batch
 
         return select
@@ -86,6 +83,5 @@ class Rows:
         """Targets and weights of rows, for metrics; the inputs are left out."""
         y, weight = self.examples.y, self.examples.weight
         flat = rows.reshape(-1)
-        leaves, structure = flatten(y)
-        some = unflatten(structure, iter([None if x is None else x[flat] for x in leaves]))
+        some = each(lambda x: x[flat], y)
         return (None, some, None if weight is None else weight[flat])

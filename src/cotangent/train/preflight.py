@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +14,14 @@ import numpy as np
 from ..callers import levels
 from ..errors import ArgumentError, GradientError, ShapeError
 from ..gradients import no_grad
+from ..nn.looking import mode, untouched
 from ..nn.losses import mse_loss
 from ..nn.module import parameters
 from ..random import DEFAULT
 from ..tensors import Tensor
-from ..tree import flatten, unflatten
+from ..tree import flatten
 from ..variables import named_variables
-from .evaluation import mode
-from .examples import Batch, Examples
+from .examples import Examples
 from .objective import Objective
 from .tasks import Task
 
@@ -68,9 +66,8 @@ def check(
         return found
     few = examples.rows_of(slice(0, examples.rows, max(1, examples.rows // ROWS)))
     few = few.rows_of(slice(0, ROWS))
-    with untouched(model), mode(model, True):
-        batch: Batch = _tensors(few)
-        loss, _, predictions = objective(model, batch)
+    with untouched(model, DEFAULT), mode(model, True):
+        loss, _, predictions = objective(model, few.map(Tensor))
     return [
         *found, *_loss(task, few, loss.item()), *_reached(model, loss),
         *_squashed(task, predictions),
@@ -84,8 +81,8 @@ def check_last_batch(
     if examples.rows % size != 1 or size == 1:
         return []
     try:
-        with untouched(model), mode(model, True), no_grad():
-            objective(model, _tensors(examples.rows_of(slice(0, 1))))
+        with untouched(model, DEFAULT), mode(model, True), no_grad():
+            objective(model, examples.rows_of(slice(0, 1)).map(Tensor))
     except ShapeError as error:
         other = next((n for n in range(size - 1, 1, -1) if examples.rows % n != 1), 0)
         fix = f"take batch_size={other}" if other else "give it more rows"
@@ -106,25 +103,6 @@ def report(findings: list[Finding]) -> None:
         )
     for finding in findings:
         warnings.warn(f"fit: {finding.text}", RuntimeWarning, stacklevel=levels())
-
-
-@contextmanager
-def untouched(model: Any) -> Iterator[None]:
-    """Put buffers, and the state of random generators, back afterwards."""
-    held = [v for _, v in [*named_variables(model), *named_variables(DEFAULT)] if not v.parameter]
-    before = [v.value for v in held]
-    try:
-        yield
-    finally:
-        for variable, value in zip(held, before, strict=True):
-            if variable.value is not value:
-                variable.assign(value)
-
-
-def _tensors(examples: Examples) -> Batch:
-    leaves, structure = flatten(examples.map(lambda x: x))
-    batch: Batch = unflatten(structure, iter([None if x is None else Tensor(x) for x in leaves]))
-    return batch
 
 
 # -- data -------------------------------------------------------------------------------------

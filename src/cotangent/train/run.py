@@ -15,11 +15,12 @@ import numpy as np
 from ..callers import levels
 from ..checks import whole
 from ..errors import ArgumentError, ArgumentTypeError
+from ..nn.looking import mode
 from ..nn.module import state_dict
 from ..optim.plateau import ReduceLROnPlateau
 from .average import WeightMean
 from .callbacks import Callback
-from .evaluation import Totals, mean_losses, mode
+from .evaluation import Totals, mean_losses
 from .history import History
 from .interrupt import Interrupt
 from .length import NEVER

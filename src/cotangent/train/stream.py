@@ -11,8 +11,8 @@ import numpy as np
 
 from ..dtypes import DType
 from ..errors import ArgumentError, ArgumentTypeError
-from ..tree import flatten, unflatten
-from .examples import Batch, Examples, as_examples
+from ..tree import flatten
+from .examples import Batch, Examples, as_examples, refilled
 from .feeds import Select
 from .steps import Steps, run_once
 
@@ -94,12 +94,12 @@ class Packing:
     """
 
     def __init__(self, examples: Examples) -> None:
-        leaves, self._structure = flatten(examples.map(lambda x: x))
+        leaves, self._structure = flatten(examples.parts)
         self._missing = [leaf is None for leaf in leaves]
 
     def pack(self, examples: Examples) -> list[Array]:
         """The arrays of a batch."""
-        leaves, structure = flatten(examples.map(lambda x: x))
+        leaves, structure = flatten(examples.parts)
         if structure != self._structure or [leaf is None for leaf in leaves] != self._missing:
             raise ArgumentError(
                 "fit: the batches have different parts; all must have the same inputs, and either "
@@ -111,9 +111,7 @@ class Packing:
         """The function that makes a batch of its arrays again."""
 
         def select(*arrays: Any) -> Batch:
-            rest = iter(arrays)
-            leaves = [None if absent else next(rest) for absent in self._missing]
-            batch: Batch = unflatten(self._structure, iter(leaves))
+            batch: Batch = refilled(self._structure, self._missing, arrays)
             return batch
 
         return select

@@ -14,24 +14,26 @@ from ..config import SETTINGS
 from ..errors import ArgumentError, ArgumentTypeError, FileError
 from ..gradients import no_grad
 from ..late import late
+from ..nn.looking import mode, untouched
 from ..nn.module import load_state_dict
 from ..optim.adam import Adam
 from ..optim.optimizer import Optimizer
 from ..optim.plateau import ReduceLROnPlateau
+from ..random import DEFAULT
 from ..tensors import Tensor
-from ..tree import flatten, unflatten
+from ..tree import flatten
 from ..variables import named_variables
 from . import metrics as known_metrics
 from .average import WeightMean
 from .callbacks import Callback
 from .drivers import RowsDriver
-from .evaluation import Evaluation, Totals, mode, pieces
-from .examples import Examples, apply, as_arrays, as_examples, dtype_of
+from .evaluation import Evaluation, Totals, pieces
+from .examples import Examples, apply, as_arrays, as_examples, dtype_of, each
 from .feeds import Rows
 from .history import History
 from .metrics import Metric
 from .objective import Objective, class_weights
-from .preflight import ROWS, check, check_last_batch, report, untouched
+from .preflight import ROWS, check, check_last_batch, report
 from .progress import Progress
 from .run import Run
 from .saving import RunFolder
@@ -153,7 +155,7 @@ class Trainer:
         if isinstance(source, Stream):
             data = f"a stream of {source.count or 'some'} batches"
         else:
-            data = described(flatten(source.map(lambda x: x))[0])
+            data = described(flatten(source.parts)[0])
         return {
             **order, "data": data, "loss": self.task.why if self.task else "",
             "optimizer": described([self.optimizer, *self.optimizer.groups]),
@@ -196,7 +198,7 @@ class Trainer:
         else:
             few = source.rows_of(slice(0, _PROBED))
         if self.task is None:
-            self._probed = None if few.y is None else self._try(few.x)
+            self._probed = None if few.y is None else self._try(few)
             self.task = find_task(self._loss, few.y, self._probed)
             self._objective = Objective(self.task)
             self._evaluation = Evaluation(self.model, self._objective, self._compiled)
@@ -216,11 +218,10 @@ class Trainer:
         self.metrics = [known_metrics.get_for(name, **form) for name in names]
         return self.task
 
-    def _try(self, x: Any) -> Any:
+    def _try(self, few: Examples) -> Any:
         """What the model predicts for a few rows."""
-        leaves, structure = flatten(x)
-        with mode(self.model, False), no_grad(), untouched(self.model):
-            return apply(self.model, unflatten(structure, iter([Tensor(a) for a in leaves])))
+        with mode(self.model, False), no_grad(), untouched(self.model, DEFAULT):
+            return apply(self.model, each(Tensor, few.x))
 
     def _fitted(self, examples: Examples) -> Examples:
         """The examples with targets as the loss takes them."""
@@ -326,9 +327,7 @@ class Trainer:
         if isinstance(source, Examples):
             stretches = pieces(self._fitted(source))
         else:
-            stretches = (
-                (part.map(lambda x: x), part.rows) for part in map(self._fitted, source.batches(0))
-            )
+            stretches = ((part.parts, part.rows) for part in map(self._fitted, source.batches(0)))
         self._evaluation.over(stretches, totals.add)
         return totals.values()
 

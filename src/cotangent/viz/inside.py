@@ -11,12 +11,12 @@ import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..gradients import no_grad
+from ..nn.looking import mode, untouched
 from ..nn.losses import mse_loss
-from ..nn.module import Module, named_parameters
+from ..nn.module import named_parameters
 from ..nn.watching import Watching, watch
 from ..tensors import Tensor, tensor
 from ..train.callbacks import Callback
-from ..variables import named_variables, walk
 from .distributions import Distribution, HistogramsOverTime, distribution, magnitudes, ridges
 from .drawing import Drawing, Picture, shortened, text
 
@@ -26,22 +26,9 @@ _MOST_UNITS = 64  # of a layer, that are drawn
 
 @contextlib.contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """Look at a model in the mode of evaluation; afterwards all is as before: the modes of its
-    layers, and its buffers."""
-    modules = [item for _, item in walk(model) if isinstance(item, Module)]
-    modes = [module.training for module in modules]
-    buffers = [(v, v.detach()) for _, v in named_variables(model) if not v.parameter]
-    changed = [module for module, mode in zip(modules, modes, strict=True) if mode]
-    for module in changed:
-        module.training = False
-    try:
+    """Look at a model in the mode of evaluation; afterwards all is as before."""
+    with mode(model, False), untouched(model):
         yield
-    finally:
-        for module in changed:
-            module.training = True
-        for variable, value in buffers:
-            if not np.array_equal(variable.detach().numpy(), value.numpy(), equal_nan=True):
-                variable.assign(value)
 
 
 @dataclass(frozen=True)
