@@ -74,10 +74,13 @@ class MemoryEmitter(Emitter):
             )
         return self.cast(value, dtype) if dtype == bool_ else value
 
-    def prefetch(self, pointer: str) -> None:
-        """Have the line at `pointer` brought into the cache; any address will do."""
+    def prefetch(self, pointer: str, write: bool = False) -> None:
+        """Have the line at `pointer` brought into the cache, to `write` it if so; any address will
+        do, and nothing is changed."""
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+        self.lines.append(
+            f"  call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 3, i32 1)"
+        )
 
     def load_one(self, pointer: str, dtype: DType) -> Value:
         """One element, in every lane."""

@@ -15,8 +15,6 @@ from .parts import combine, identity
 
 # What the second-level cache does not hold.
 _MANY_BYTES = 1 << 20
-# What the first-level cache holds.
-_BYTES_OF_ROWS = 32 << 10
 
 
 class ElementEmitter:
@@ -30,7 +28,7 @@ class ElementEmitter:
         last_reduced: whether the last axis is reduced.
         nodes, reductions: of the present phase.
         row_values: the values of the present row, by the id of the node.
-        heaviest: the phase that fetches the next row, where that pays; else -1.
+        fetches: whether a phase has what the next one meets first brought into the cache.
         lines_per_vector: how long the text for a vector is, to guess at the time it takes.
     """
 
@@ -46,24 +44,12 @@ class ElementEmitter:
         self.inner = [i for i, r in enumerate(nest.reduced) if r and i != last]
         self.last = last
         self.last_reduced = last >= 0 and nest.reduced[last]
-        self.heaviest = -1
-        many = self._bytes_read() >= _MANY_BYTES
-        if many and nest.phases > 1 and self.kept and self.last_reduced and self._has_room():
-            self.heaviest = max(range(nest.phases), key=lambda p: len(nest.nodes_of(p)))
+        by_phases = nest.phases > 1 and self.last_reduced and bool(self.kept)
+        self.fetches = by_phases and self._bytes_read() >= _MANY_BYTES
 
     def _dtypes(self) -> list[DType]:
         found = [operand.node.dtype for operand in self.nest.loads.values()]
         return found + [node.dtype for node in self.nest.group.nodes]
-
-    def _has_room(self) -> bool:
-        """Whether the first-level cache holds all that a row goes through, and the next row."""
-        nest, last = self.nest, self.last
-        loads = [x for x in nest.loads.values() if x.strides[last]]
-        stores = {id(x): x for _, x in nest.stores if x.strides[last]}
-        stores |= {id(x): x for x in (*nest.scratch.values(), *nest.columns.values())}
-        ahead = [x for x in loads if x.strides[self.kept[-1]]]
-        rows = [*loads, *stores.values(), *ahead]
-        return sum(x.node.dtype.itemsize for x in rows) * nest.sizes[last] <= _BYTES_OF_ROWS
 
     def _bytes_read(self) -> int:
         nodes = [operand.node for operand in self.nest.loads.values()]
@@ -141,13 +127,18 @@ class ElementEmitter:
         self.lines_per_vector = len(self.e.lines) - before
         watched = [values[id(node)] for node in stored if id(node) in self.nest.fusion.watched]
         self.e.check_finite(watched)
-        if self.phase == self.heaviest and j is not None:
+        if self.fetches and j is not None:
             self._prefetch(pointers, j)
         return after
 
     def _prefetch(self, pointers: dict[Any, str], j: str) -> None:
-        """Have the next row brought into the cache while this one is computed: the processor looks
-        ahead within a phase, and not from the last one of a row into the next row."""
+        """Have brought into the cache what the next phase stores, and, in the phase before the last
+        one, the next row: the processor looks ahead within a phase, and not into the next one."""
+        for node, operand in self.nest.stores:
+            if self.nest.phase[id(node)] == self.phase + 1 and operand.strides[self.last] == 1:
+                self.e.prefetch(self._at_vector(pointers, id(node), j), write=True)
+        if self.phase != self.nest.phases - 2:
+            return
         axis = self.kept[-1]
         for key, operand in self.nest.loads.items():
             if operand.strides[axis] and operand.strides[self.last] == 1:
