@@ -13,9 +13,6 @@ from .kernel import KernelEmitter, lanes_for
 from .nest import Nest, Operand, Row
 from .parts import combine, identity
 
-# What the second-level cache does not hold.
-_MANY_BYTES = 1 << 20
-
 
 class ElementEmitter:
     """Writes the nodes of one phase of a nest at one vector; the loops are built around it.
@@ -44,16 +41,11 @@ class ElementEmitter:
         self.inner = [i for i, r in enumerate(nest.reduced) if r and i != last]
         self.last = last
         self.last_reduced = last >= 0 and nest.reduced[last]
-        by_phases = nest.phases > 1 and self.last_reduced and bool(self.kept)
-        self.fetches = by_phases and self._bytes_read() >= _MANY_BYTES
+        self.fetches = nest.phases > 1 and self.last_reduced and bool(self.kept)
 
     def _dtypes(self) -> list[DType]:
         found = [operand.node.dtype for operand in self.nest.loads.values()]
         return found + [node.dtype for node in self.nest.group.nodes]
-
-    def _bytes_read(self) -> int:
-        nodes = [operand.node for operand in self.nest.loads.values()]
-        return sum(node.size * node.dtype.itemsize for node in nodes)
 
     def _enter(self, phase: int) -> None:
         """Write the loops of `phase` from here on."""
