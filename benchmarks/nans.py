@@ -45,6 +45,9 @@ def cases(eager):
         if eager:
             step = step.__wrapped__
         yield f"{name} calls", lambda n, s=step, x=x, y=y: [s(x, y) for _ in range(n)]
+        if name == "mlp":  # its arguments are large: those that are tensors need not be copied
+            tensors = [ct.tensor(a) for a in (x, y)]
+            yield f"{name} tensors", lambda n, s=step, a=tensors: [s(*a) for _ in range(n)]
         if not eager:
             yield f"{name} loop", lambda n, s=step, x=x, y=y: s.loop(*_stacked((x, y), n))
     x, t = (ct.tensor(rng.normal(size=ROWS)) for _ in range(2))

@@ -4,6 +4,7 @@ twin that is not watched and never sees the bad call."""
 from __future__ import annotations
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -170,6 +171,76 @@ def test_calls_that_are_run_again_get_the_rates_that_they_had():
     expected = train(rows)
     with ct.debug_nans():
         assert train(rows, np.full((64, 100), BAD, np.float32)) == expected
+
+
+# Arguments that are passed by their addresses.
+LARGE = (48, 100), (48, 90)
+
+
+class Products:
+    """A step of large arguments that writes in place; large numbers in them make it overflow."""
+
+    def __init__(self):
+        self.w = ct.var("w", _rows((100, 90), 1)[0])
+        self.m = ct.var("m", np.zeros((100, 90), np.float32))
+        self.step = ct.jit(self._step)
+
+    def _step(self, x, y):
+        moved = self.m * 0.9 + self.w * (x.T @ y)
+        self.m.assign(moved)
+        self.w.assign(self.w - moved * 1e-3)
+        return x[0].sum()
+
+    def bytes(self):
+        """Read so that the step does not notice."""
+        return self.w.peek().tobytes(), self.m.peek().tobytes()
+
+
+def _given(kinds, n):
+    """Arguments of `n` calls: tensors and arrays."""
+    rows = [_rows(shape, n) for shape in LARGE]
+    return [
+        tuple(
+            ct.tensor(r[i]) if kind is ct.Tensor else r[i].copy()
+            for kind, r in zip(kinds, rows, strict=True)
+        )
+        for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize("first", [ct.Tensor, np.ndarray])
+@pytest.mark.parametrize("second", [ct.Tensor, np.ndarray])
+def test_large_arguments_are_there_again(first, second):
+    """Tensors are held; arrays are copied, since their owner overwrites them after each call."""
+    watched, twin, kinds = Products(), Products(), (first, second)
+    large = [np.full(shape, BAD, np.float32) for shape in LARGE]
+    bad = [ct.tensor(a) if kind is ct.Tensor else a for kind, a in zip(kinds, large, strict=True)]
+    for number, given in enumerate(_given(kinds, 12)):
+        twin.step(*given)
+        with ct.debug_nans():
+            watched.step(*given)
+            for array in given:
+                if isinstance(array, np.ndarray):
+                    array[...] = 7
+            if number % 3 == 2:
+                with pytest.raises(NonFiniteError):
+                    watched.step(*bad)
+                assert watched.bytes() == twin.bytes()
+    most = {0: 64, 1: 8 if first is ct.Tensor else 7, 2: 3}
+    assert _header(watched.step, "most") == most[kinds.count(np.ndarray)]
+
+
+def test_held_tensors_are_let_go():
+    """Those since the variables were saved are held, no more."""
+    watched = Products()
+    references = []
+    with ct.debug_nans():
+        for x, y in _given((ct.Tensor, ct.Tensor), 66):
+            watched.step(x, y)
+            references.append(weakref.ref(x.data))
+            del x, y
+    alive = [i for i, reference in enumerate(references) if reference() is not None]
+    assert alive in ([64, 65], [65]), alive
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -31,7 +31,7 @@ from .entry import Entry, Recent, Traced, recent_call
 from .explain import explain_step
 from .guards import Guard, captured
 from .link import link
-from .nans import is_on
+from .nans import Watch, is_on
 from .profile import Profile, profile_program
 from .program import Failed, Program
 from .results import Rebuild, flat_results
@@ -87,25 +87,39 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         state = STATE  # of this thread: each look at it takes as long as three attributes
-        if state.trace is not None:
-            return self._call_watched(args, kwargs) if is_on() else self._function(*args, **kwargs)
-        grad, recent = state.grad, self._recent
+        trace, recent = state.trace, self._recent
+        if trace is not None:
+            if not isinstance(trace, Watch):
+                return self._function(*args, **kwargs)
+            recent = self._recent_watched
+        grad = state.grad
         try:
             arrays = None if recent is None or kwargs else recent.call(args, grad)
             if arrays is None or recent is None:
                 entry, inputs = self._resolve(args, kwargs)
-                arrays = entry.program.call(inputs)
+                program = entry.program if trace is None else self._watched(entry, args, kwargs)
+                arrays = program.call(inputs)
             else:
                 entry = recent.entry
         except Failed as failure:
-            inputs = self._signature(args, kwargs)[1]
-            raise self._diagnose(failure, (args, kwargs), inputs) from None
+            entry, arrays = self._call_again(args, kwargs, failure, trace is not None)
         except TypeError:
             refuse_leaked(self.__name__, args, kwargs)
             raise
         if grad and entry.differentiable:
             return track_results(self, entry, args, kwargs, arrays)
         return Tensor(arrays[0]) if entry.single else entry.assemble(arrays)
+
+    def _call_again(
+        self, args: Any, kwargs: Any, failure: Failed, watched: bool
+    ) -> tuple[Entry, list[Any]]:
+        """After a call that failed: raise the error, unless what is watched came in with an
+        argument, a variable or a constant; then call without looking."""
+        entry, inputs = self._resolve(args, kwargs)
+        error = self._diagnose(failure, (args, kwargs), inputs, watched)
+        if error is not None:
+            raise error from None
+        return entry, entry.program.call(inputs)
 
     def _resolve(self, args: Any, kwargs: Any) -> tuple[Entry, list[Any]]:
         """The program for a call, and the arrays to run it on."""
@@ -117,35 +131,21 @@ class Jitted:
             self._recent = recent_call(entry, entry.program, STATE.grad, args)
         return entry, inputs
 
-    def _call_watched(self, args: Any, kwargs: Any) -> Any:
-        """A call while `debug_nans` is on."""
-        grad, recent = STATE.grad, self._recent_watched
-        try:
-            arrays = None if recent is None or kwargs else recent.call(args, grad)
-            if arrays is None or recent is None:
-                entry, inputs = self._resolve(args, kwargs)
-                program = self._watching(entry, args, kwargs)
-                plain = self._recent is not None
-                self._recent_watched = recent_call(entry, program, grad, args) if plain else None
-                arrays = program.call(inputs)
-            else:
-                entry = recent.entry
-        except Failed as failure:
-            entry, inputs = self._resolve(args, kwargs)
-            error = self._diagnose(failure, (args, kwargs), inputs, watching=True)
-            if error is not None:
-                raise error from None
-            arrays = entry.program.call(inputs)
-        if grad and entry.differentiable:
-            return track_results(self, entry, args, kwargs, arrays)
-        return entry.assemble(arrays)
+    def _watched(self, entry: Entry, args: Any, kwargs: Any) -> Any:
+        """The program for a call while `debug_nans` is on, with which the next one is compared."""
+        program, plain = self._watching(entry, args, kwargs), self._recent is not None
+        self._recent_watched = recent_call(entry, program, STATE.grad, args) if plain else None
+        return program
 
     def _watching(self, entry: Entry, args: Any, kwargs: Any) -> Any:
         """The program of `entry` that fails where a result would not be finite."""
         if entry.watching is None:
             traced = self._trace(*placeholders(args, kwargs))
-            trace = traced.trace
-            entry.watching = link(traced.graph, trace.variables, trace.host_functions, watch=True)
+            trace, leaves = traced.trace, flatten((args, kwargs))[0]
+            values = [isinstance(x, Tensor) for x in leaves if kind_of(x) in ("array", "float")]
+            entry.watching = link(
+                traced.graph, trace.variables, trace.host_functions, watch=True, values=values
+            )
         return entry.watching
 
     def loop(self, *args: Any) -> Any:

@@ -32,7 +32,7 @@ class Layout(NamedTuple):
         hosts: dtype names of the host scalars.
         kernels: name, slots, extent and grain of each. A slot is (kind, number): a word, the
             status, or a place (see `memory.Place`).
-        saving, keeping, most, computing: see `memory.Plan`.
+        saving, keeping, computing: see `memory.Plan`.
         written: numbers of the variables that are written.
         arena: size in bytes.
         constants: for each, the number of a constant of the traced graph, or (dtype name,
@@ -46,7 +46,6 @@ class Layout(NamedTuple):
     kernels: list[tuple[str, Slots, int, int]]
     saving: int
     keeping: int
-    most: int
     computing: int
     written: list[int]
     arena: int
@@ -76,7 +75,6 @@ def make_layout(traced: Graph, plan: Plan) -> Layout:
         ],
         plan.saving,
         plan.keeping,
-        plan.most,
         plan.computing,
         list(plan.written),
         plan.arena,

@@ -42,13 +42,14 @@ _MOST_LAYOUTS = 32
 
 def link(
     graph: Graph, variables: Sequence[Variable], host_functions: Sequence[Host],
-    watch: bool = False,
+    watch: bool = False, values: Sequence[bool] = (),
 ) -> Program | Interpreted:  # fmt: skip
     """A program for a traced graph. Without LLVM, or on a processor without code generation, it
     runs op by op, and says so once.
 
     Args:
         watch: whether a run fails where a result or a new value of a variable is not finite.
+        values: for each argument, whether it is a tensor, which nobody changes after a call.
     """
     isa = native_isa()
     if isa == "none":
@@ -60,8 +61,9 @@ def link(
         _say_once("llvmlite is not installed (pip install llvmlite)")
         return Interpreted(graph, variables, host_functions, watch)
     arrays = constant_arrays(layout, graph)
-    kind = Undoable if layout.most else Program
-    return kind(layout, arrays, variables, host_functions, _FUNCTIONS)
+    if layout.saving:
+        return Undoable(layout, values, arrays, variables, host_functions, _FUNCTIONS)
+    return Program(layout, arrays, variables, host_functions, _FUNCTIONS)
 
 
 def _recall(key: str | None) -> Layout | None:

@@ -7,8 +7,8 @@ arena by their lifetimes.
 
 A program for `debug_nans` may find in the commit that a value is not finite. So it has kernels
 that save what its variables hold, and come first. They run before every call if there is little to
-save. Else they run once in so many calls, and kernels after them keep what each call is given, so
-that the calls since then can be run again: with the same values, to the last bit.
+save. Else they run once in some calls, and kernels after them keep what each call is given, so that
+the calls since then can be run again: with the same values, to the last bit (see `undo`).
 """
 
 from __future__ import annotations
@@ -36,17 +36,16 @@ ALIGNMENT = 64
 _PAGE = 4096
 # Arrays of so many elements are copied without a loop, and so many of them by one kernel.
 _SMALL_COPY, _MOST_COPIES = 32, 16
-# Variables of so many bytes are saved before every call, others after so many calls at most; what
-# is kept of these calls takes at most so many times the bytes of the variables.
-_FEW_BYTES, _MOST_CALLS, _MOST_KEPT = 16384, 64, 2
+# Variables of so many bytes are saved before every call.
+_FEW_BYTES = 16384
 
 
 class Place(NamedTuple):
     """Where a value lives.
 
     Attributes:
-        kind: "arena", "argument", "variable", "constant", "host" or "output"; "saved" and
-            "kept" for the memory that `Plan.most` is about.
+        kind: "arena", "argument", "variable", "constant", "host" or "output"; "saved" for what
+            variables held before, "kept" for what calls since then were given.
         number: the byte offset in the arena; else which one.
     """
 
@@ -61,7 +60,6 @@ class Plan(NamedTuple):
         kernels: in order.
         saving, keeping: how many of them save variables; and those, and more that keep arguments
             and host scalars, in this order.
-        most: how many calls there are from one saving to the next; 0 if nothing is saved.
         computing: how many of them come before the status is looked at; the rest commit.
         groups: the group of each kernel; None for the copies into variables.
         places: id(node) -> where it lives.
@@ -74,7 +72,6 @@ class Plan(NamedTuple):
     kernels: list[Kernel]
     saving: int
     keeping: int
-    most: int
     computing: int
     groups: list[Group | None]
     places: dict[int, Place]
@@ -101,7 +98,7 @@ def plan(fusion: Fusion, tiles: Tiles) -> Plan:
     """Order the kernels of `fusion` and give every value a place."""
     commits = _commits(fusion)
     ahead = [x for x in fusion.groups if x not in commits]
-    saved, kept, most = _remembered(fusion) if fusion.watched and commits else ([], [], 0)
+    saved, kept = _remembered(fusion) if fusion.watched and commits else ([], [])
     kernels: list[tuple[Kernel, Group | None]] = [(x, None) for x in _copies(saved)]
     saving = len(kernels)
     kernels += [(x, None) for x in _copies(kept)]
@@ -118,7 +115,7 @@ def plan(fusion: Fusion, tiles: Tiles) -> Plan:
         places |= {id(node): Place(kind, i) for i, (node, _) in enumerate(pairs)}
     arena = _assign(fusion, [kernel for kernel, _ in kernels], places)
     return Plan(
-        [kernel for kernel, _ in kernels], saving, keeping, most, computing,
+        [kernel for kernel, _ in kernels], saving, keeping, computing,
         [group for _, group in kernels], places, constants, arena,
         tuple(number for number, _ in fusion.writes),
         [*fusion.stored.values(), *fusion.graph.nodes, *(node for node, _ in saved + kept)],
@@ -229,17 +226,15 @@ def _overwrites(
     return any(readers[x.number] & numbers for x in others if x is not group)
 
 
-def _remembered(fusion: Fusion) -> tuple[list[Pair], list[Pair], int]:
-    """What has to be copied where for calls to be undone: each variable that is written, and what
-    calls are given, if the variables are saved only once in so many calls; and this number."""
+def _remembered(fusion: Fusion) -> tuple[list[Pair], list[Pair]]:
+    """What has to be copied where for calls to be undone: each variable that is written; and what
+    calls are given, if the variables are not few enough to be saved before every call."""
     written = [fusion.graph.variables[number] for number, _ in fusion.writes]
     saved = [(Node("saved", x.shape, x.dtype), x) for x in written]
+    if sum(x.size * x.dtype.itemsize for x in written) <= _FEW_BYTES:
+        return saved, []
     given = [*fusion.graph.arguments, *fusion.graph.hosts]
-    size, each = (sum(x.size * x.dtype.itemsize for x in some) for some in (written, given))
-    most = min(_MOST_CALLS, _MOST_KEPT * size // max(each, 1))
-    if size <= _FEW_BYTES or most < 2:
-        return saved, [], 1
-    return saved, [(Node("kept", x.shape, x.dtype), x) for x in given], most
+    return saved, [(Node("kept", x.shape, x.dtype), x) for x in given]
 
 
 def _copies(pairs: list[Pair]) -> list[Kernel]:

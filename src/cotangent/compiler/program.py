@@ -26,7 +26,7 @@ from .layout import STATUS, WORD, Layout
 from .memory import ALIGNMENT
 
 # Inputs and results up to this size are copied; for larger ones their address is passed.
-_SMALL = 16384
+SMALL = 16384
 # A call wakes threads for so many nanoseconds of work that they can share, or more: five to ten
 # thousand go into waking them. In a loop they stay awake, and share whatever is split.
 _WORTH_WAKING = 200_000
@@ -117,7 +117,7 @@ def address_of(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _dense(array: Any, dtype: DType) -> Array:
+def dense_array(array: Any, dtype: DType) -> Array:
     """`array` as kernels read it: row-major, aligned, of `dtype`; a copy only if it is not."""
     return array if _is_dense(array, dtype) else np.array(array, dtype, order="C")
 
@@ -330,7 +330,7 @@ class Program:
             if bound is not None:
                 bound[...] = array
             else:
-                dense = _dense(array, self.arguments[i][1])
+                dense = dense_array(array, self.arguments[i][1])
                 keep.append(dense)
                 self._set("argument", i, address_of(dense))
         results: list[Array] = []
@@ -351,7 +351,9 @@ class Program:
         have the values from before the loop, and that iteration's inputs can be run again op by
         op.
         """
-        inputs = [_dense(x, dtype) for x, (_, dtype) in zip(stacked, self.arguments, strict=True)]
+        inputs = [
+            dense_array(x, dtype) for x, (_, dtype) in zip(stacked, self.arguments, strict=True)
+        ]
         results = [empty((times, *shape), dtype) for shape, dtype in self.outputs]
         with ARENA.lock:
             if self.epoch != EPOCH.value:
@@ -437,4 +439,4 @@ def _restore(arrays: Sequence[Array], before: Sequence[Array]) -> None:
 def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
     """A program's own memory for a small argument or result; None for a large one."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    return np.empty(shape, dtype) if size <= _SMALL else None
+    return np.empty(shape, dtype) if size <= SMALL else None

@@ -117,11 +117,19 @@ class ElementEmitter:
                 self.e.store(values[id(node)], at)
                 stored.append(node)
         self.lines_per_vector = len(self.e.lines) - before
-        watched = [values[id(node)] for node in stored if id(node) in self.nest.fusion.watched]
-        self.e.check_finite(watched)
+        watched = [node for node in stored if id(node) in self.nest.fusion.watched]
+        self.e.check_finite([values[id(node)] for node in self._by_length(watched)])
         if self.fetches and j is not None:
             self._prefetch(pointers, j)
         return after
+
+    def _by_length(self, nodes: Sequence[Node]) -> list[Node]:
+        """`nodes`, by how many ops come one after the other until they are computed."""
+        length: dict[int, int] = {}
+        for node in self.nodes:
+            operands = [self.nest.operands.get((id(node), i)) for i in range(len(node.inputs))]
+            length[id(node)] = 1 + max((length.get(id(x), 0) for x in operands), default=0)
+        return sorted(nodes, key=lambda node: length[id(node)])
 
     def _prefetch(self, pointers: dict[Any, str], j: str) -> None:
         """Have brought into the cache what the next phase stores, and, in the phase before the last

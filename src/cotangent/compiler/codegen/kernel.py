@@ -9,7 +9,6 @@ same bits.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +20,6 @@ from .chunks import NANOSECONDS_PER_BYTE, grain_for
 from .emitter import Value
 
 NAME = "kernel"
-# So many multiplications are under way at once where values are checked.
-_CHAINS = 4
 
 
 class Slot(NamedTuple):
@@ -164,15 +161,19 @@ class KernelEmitter(MemoryEmitter):
         return index
 
     def check_finite(self, values: Sequence[Value]) -> None:
-        """Report if a lane that counts of one of `values`, which are floats, is not finite."""
+        """Report if a lane that counts of one of `values`, which are floats, is not finite.
+
+        They go into one chain of additions, in their order: what takes longest to compute should
+        be the last, so that the rest of the chain does not wait for it.
+        """
         wide = [self.cast(x, float32) if is_narrow(x.dtype) else x for x in values]
         for dtype in dict.fromkeys(x.dtype for x in wide):
             # A number times 0 is 0 where it is finite, else NaN; and so is the sum.
-            same = [x for x in wide if x.dtype == dtype]
-            parts = [self.mul(x, self.zero(x)) for x in same[:_CHAINS]]
-            for i, x in enumerate(same[_CHAINS:]):
-                parts[i % _CHAINS] = self.fma(x, self.zero(x), parts[i % _CHAINS])
-            bad = self.is_nan(functools.reduce(self.add, parts))
+            first, *rest = (x for x in wide if x.dtype == dtype)
+            total = self.mul(first, self.zero(first))
+            for x in rest:
+                total = self.fma(x, self.zero(x), total)
+            bad = self.is_nan(total)
             self.report(self._any(bad if self.mask is None else self.and_(bad, self.mask)))
 
     def _any(self, flags: Value) -> str:
