@@ -76,6 +76,7 @@ cholesky: Primitive = register(
         vjp=(_pull_cholesky,),
         jvp=(_push_cholesky,),
         saves=("out",),
+        can_fail=True,
         samples=lambda rng: [
             Sample((_positive(rng, *s),)) for s in [(1,), (1, 4), (2, 3), (2, 2, 17), (0, 2)]
         ],
@@ -161,6 +162,7 @@ solve_triangular: Primitive = register(
         vjp=(_pull_matrix, _pull_right),
         jvp=(_push_matrix, _push_right),
         saves=(0, "out"),
+        can_fail=True,
         samples=_solve_samples,
     )
 )
