@@ -162,6 +162,16 @@ def test_what_else_can_fail_does_so_though_nothing_uses_it(name):
     assert _same(f, np.zeros_like(fine)) is ct.ArgumentError
 
 
+@pytest.mark.parametrize("place", [(0, 0), (2, 2), (2, 0)])
+@pytest.mark.parametrize("value", [INF, -INF, NAN])
+def test_a_matrix_that_is_not_finite_has_no_cholesky_factor(value, place):
+    x = np.eye(3, dtype="float32") * 2 + 0.5
+    assert not isinstance(_same(lambda x: ct.round(ct.cholesky(x)), x), type)
+    x[place] = value
+    for made in (x, x[None], x.astype("float64")):
+        assert _same(ct.cholesky, made) is ct.ArgumentError
+
+
 @pytest.mark.parametrize("order", [0, 1])
 def test_of_several_errors_the_first_is_raised(order):
     def f(x, i):

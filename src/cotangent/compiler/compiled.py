@@ -35,6 +35,7 @@ from .nans import is_on
 from .profile import Profile, profile_program
 from .program import Failed, Program
 from .results import Rebuild, flat_results
+from .staging import Staging
 from .through import track_results
 from .trace import Trace, run_traced
 from .verify import CALLS, Verifying
@@ -62,6 +63,7 @@ class Jitted:
         self._warned = False
         self._last: tuple[Any, Any] | None = None
         self._keep: dict[int, Any] = {}
+        self._staging = Staging()
         # One attribute, so that another thread's call cannot come between its parts.
         self._recent: Recent | None = None
         self._recent_watched: Recent | None = None
@@ -145,7 +147,9 @@ class Jitted:
         if entry.watching is None:
             traced = self._trace(*placeholders(args, kwargs))
             trace = traced.trace
-            entry.watching = link(traced.graph, trace.variables, trace.host_functions, watch=True)
+            entry.watching = link(
+                traced.graph, trace.variables, trace.host_functions, True, self._staging
+            )
         return entry.watching
 
     def loop(self, *args: Any) -> Any:
@@ -272,7 +276,9 @@ class Jitted:
         traced = self._trace(*call)
         trace = traced.trace
         try:
-            program = link(traced.graph, trace.variables, trace.host_functions)
+            program = link(
+                traced.graph, trace.variables, trace.host_functions, staging=self._staging
+            )
         except BaseException:
             trace.undo()
             raise

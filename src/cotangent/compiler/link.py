@@ -23,6 +23,7 @@ from .layout import Layout, constant_arrays, graph_key, make_layout
 from .memory import plan
 from .program import Program
 from .simplify import simplify
+from .staging import Staging
 from .trace import Host
 from .undo import Undoable
 
@@ -42,13 +43,14 @@ _MOST_LAYOUTS = 32
 
 def link(
     graph: Graph, variables: Sequence[Variable], host_functions: Sequence[Host],
-    watch: bool = False,
+    watch: bool = False, staging: Staging | None = None,
 ) -> Program | Interpreted:  # fmt: skip
     """A program for a traced graph. Without LLVM, or on a processor without code generation, it
     runs op by op, and says so once.
 
     Args:
         watch: whether a run fails where a result or a new value of a variable is not finite.
+        staging: what the program shares with others of the same function.
     """
     isa = native_isa()
     if isa == "none":
@@ -61,7 +63,8 @@ def link(
         return Interpreted(graph, variables, host_functions, watch)
     arrays = constant_arrays(layout, graph)
     kind = Undoable if layout.most else Program
-    return kind(layout, arrays, variables, host_functions, _FUNCTIONS)
+    shared = Staging() if staging is None else staging
+    return kind(layout, arrays, variables, host_functions, _FUNCTIONS, shared)
 
 
 def _recall(key: str | None) -> Layout | None:

@@ -22,7 +22,7 @@ def _infer_cholesky(x: Any) -> Aval:
 def _eval_cholesky(xp: Any, x: Any) -> Any:
     try:
         out = xp.linalg.cholesky(0.5 * (x + xp.matrix_transpose(x)))
-        good = not xp.any(xp.isnan(out))
+        good = xp.all(xp.isfinite(out))  # of infinities, LAPACK makes what it likes
     except (np.linalg.LinAlgError, RuntimeError):
         good = False
     if not good:
@@ -69,7 +69,7 @@ cholesky: Primitive = register(
     Primitive(
         "cholesky",
         "the lower triangular L with L L^T = (x + x^T) / 2, [..., n, n]; an error if that is "
-        "not positive definite",
+        "not finite and positive definite",
         kind="triangular",
         infer=_infer_cholesky,
         eval=_eval_cholesky,

@@ -6,6 +6,8 @@ the textbook, so its bits depend on nothing but the matrix.
 
 from __future__ import annotations
 
+import math
+
 from ...dtypes import DType
 from ..fuse import Fusion, Group
 from .emitter import Value
@@ -71,7 +73,8 @@ def _emit_cholesky(fusion: Fusion, group: Group) -> Kernel:
 
             e.when(e.compare("ne", i, "0"), [], left)
             rest, mine, _ = element(i, i)
-            e.report(e.not_(e.lt(e.zero(rest), rest)).text)
+            fine = e.and_(e.lt(e.zero(rest), rest), e.lt(rest, e.constant(math.inf, dtype)))
+            e.report(e.not_(fine).text)
             e.store(e.sqrt(rest), e.offset(mine, i, one))
             _zeros_after(e, mine, i, count, dtype)
             return carried
