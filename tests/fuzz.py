@@ -9,13 +9,14 @@ is written, and perhaps the gradient of the outputs. It is run eagerly, and thro
 - again from the same state, perhaps by more threads: the same bytes;
 - from the state that it left, where it writes variables;
 - in some programs, by `loop`: the bytes of calls;
+- in some, under ``debug_nans`` or verified: the bytes of calls, or a NaN is named that there is;
 - in some, with arguments of other shapes.
 
 Integers and bools must be equal; floats may differ by rounding, by as much as
 `cotangent.compiler.verify` allows: by the largest intermediate, and by what follows it. Where
 rounding decides an integer, a bool or a NaN, the program stood at a tie, and that result is left
-out. Where the eager function raises an error, the compiled one must raise the same, and change
-nothing.
+out. Where the eager function raises an error, the compiled one must raise the same, with the same
+words, and change nothing.
 
 A program that fails is made smaller: outputs and gradients go, and steps become arguments with
 the step's value, as long as it fails. With ``--log``, blocks of programs run in processes of
@@ -106,6 +107,9 @@ def _check(program: Program) -> str:
     _put(pair.compiled, start)
     ct.set_num_threads(program.threads)
     wrong = _same_bytes("a second call", pair.call(pair.step, pair.compiled, pair.given), first)
+    if not wrong and program.mode:
+        _put(pair.compiled, start)
+        wrong = (_check_watched if program.mode == "watched" else _check_verified)(pair, first)
     if not wrong and pair.written(first.variables, start):
         wrong, _ = pair.compare("from the state left", arrays)
     if not wrong and program.loop and arrays:
@@ -121,6 +125,7 @@ class _Pair:
     """A program as an eager function and a compiled one, each with variables of its own."""
 
     def __init__(self, program: Program) -> None:
+        self.program = program
         self.eager, self.compiled = variables_of(program), variables_of(program)
         self.run = function_of(program, self.eager)
         self.step = ct.jit(function_of(program, self.compiled))
@@ -129,6 +134,10 @@ class _Pair:
             _odd(program.arguments[n]) if n in program.raw else ct.asarray(program.arguments[n])
             for n in names
         ]
+
+    def verified(self) -> Any:
+        """The compiled function, its first call verified."""
+        return ct.jit(function_of(self.program, self.compiled), verify=1)
 
     def call(self, function: Any, variables: list[Any], args: list[Any]) -> Outcome:
         """One call, from the same random state each time."""
@@ -231,6 +240,8 @@ def _errors(what: str, got: Outcome, expected: Outcome, before: list[Any], any_e
     same = type(got.error) is type(expected.error)
     if not same and not (any_error and got.error is not None and expected.error is not None):
         return f"{what}: {_says(got)} compiled, {_says(expected)} eagerly"
+    if same and not any_error and not got.error.message.startswith(expected.error.message):
+        return f"{what}: {_says(got)} compiled, {_says(expected)} eagerly"
     changed = any(x.tobytes() != y.tobytes() for x, y in zip(got.variables, before, strict=True))
     return f"{what}: the call raises, and has changed a variable" if changed else ""
 
@@ -256,6 +267,26 @@ def _odd(array: Any) -> Any:
     if array.ndim == 1:
         return np.array(array[::-1])[::-1]
     return np.array(array, order="F")
+
+
+def _check_watched(pair: _Pair, plain: Outcome) -> str:
+    """Under ``debug_nans`` a call gives the same bytes, or names a NaN or infinity in them."""
+    before = [v.numpy().copy() for v in pair.compiled]
+    with ct.debug_nans():
+        got = pair.call(pair.step, pair.compiled, pair.given)
+    if got.error is None:
+        return _same_bytes("under debug_nans", got, plain)
+    if not isinstance(got.error, ct.NonFiniteError) or pair.written(got.variables, before):
+        return f"under debug_nans: {_says(got)}"
+    values = [x for x in (*plain.arrays, *plain.variables) if x.dtype.kind not in "iub"]
+    if all(np.isfinite(x.astype("float64")).all() for x in values):
+        return f"under debug_nans: a false alarm, {_says(got)}"
+    return ""
+
+
+def _check_verified(pair: _Pair, plain: Outcome) -> str:
+    """A verified call gives the same bytes."""
+    return _same_bytes("verified", pair.call(pair.verified(), pair.compiled, pair.given), plain)
 
 
 def _check_loop(arrays: list[Any], pair: _Pair) -> str:
@@ -302,6 +333,8 @@ def _smaller(program: Program) -> Any:
         yield program._replace(split=False, threads=1)
     if program.raw:
         yield program._replace(raw=frozenset())
+    if program.mode:
+        yield program._replace(mode="")
     if program.constants:
         yield program._replace(constants=frozenset())
     if len(program.outputs) > 1:

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from fuzz_ops import APPLY
 from fuzz_steps import MAKERS, SIZES, Pool, kind, update
+from fuzz_wide import WIDE_MAKERS
 
 import cotangent as ct
 from cotangent.dtypes import as_dtype
 
+_MAKERS = MAKERS | WIDE_MAKERS
 _MOST = {"matmul": 30_000, "matmul transposed": 30_000}  # elements of a value; else:
 _MOST_ELEMENTS = 9000
 
@@ -41,6 +43,7 @@ class Program(NamedTuple):
         loop: whether it is also run by ``loop``.
         split: whether all kernels are cut into as many chunks as there can be, and parts.
         threads: how many threads a second call has.
+        mode: "", "watched" (it is called under `debug_nans`, too) or "verified".
         other: arguments of other shapes, with which the function is called too.
     """
 
@@ -55,6 +58,7 @@ class Program(NamedTuple):
     loop: bool = False
     split: bool = False
     threads: int = 1
+    mode: str = ""
     other: dict[int, Any] | None = None
 
     def names(self) -> list[int]:
@@ -86,6 +90,7 @@ class Program(NamedTuple):
         more = [f"gradient: {self.gradient}"] if self.gradient else []
         more += [name for name in ("update", "loop", "split") if getattr(self, name)]
         more += [f"{self.threads} threads"] if self.threads > 1 else []
+        more += [self.mode] if self.mode else []
         return "\n".join([*lines, "; ".join([end, *more])])
 
 
@@ -112,8 +117,8 @@ def _generate(seed: int) -> Program:
     steps: list[Step] = []
     # Many small ones: most errors need few steps, and a small program is soon compiled.
     wanted = int(rng.integers(*pool.choice(((1, 5), (2, 7), (2, 7), (4, 10), (8, 18)))))
-    weights = np.array(list(MAKERS.values()), float)
-    makers = list(MAKERS)
+    weights = np.array(list(_MAKERS.values()), float)
+    makers = list(_MAKERS)
     while len(steps) < wanted:
         if rng.random() < 0.12:
             _touch(pool, steps, held)
@@ -141,6 +146,7 @@ def _generate(seed: int) -> Program:
             raw=frozenset(n for n in plain if pool.chance(0.15)),
             gradient=gradient, update=gradient == "backward" and pool.chance(0.7),
             loop=pool.chance(0.15), split=split, threads=pool.choice((1, 2, 3)) if split else 1,
+            mode=pool.choice(("watched", "verified")) if pool.chance(0.12) else "",
         )
     )  # fmt: skip
     if pool.chance(0.05):

@@ -257,6 +257,32 @@ def test_common_subexpressions_are_one_and_dead_code_goes():
     np.testing.assert_array_equal(made.run([X], [], [])[0], graph.run([X], [], [])[0])
 
 
+def test_an_op_that_can_fail_stays_and_costs_nothing_where_another_checks_the_same():
+    table, index = _random(5, 3), np.array([0, 4, 2])
+
+    def checks(f):
+        return _trace(f, table, index)[0].checks
+
+    def gradient_of_table(x, i):
+        loss = ct.sum(ct.take(x, i) * 2 + x[i])
+        return loss, ct.grad(lambda x: ct.sum(ct.take(x, i) * 2 + x[i]))(x)[:0]
+
+    assert [n.op for n in checks(lambda x, i: (x[i], x * 2)[1])] == ["wrap_index"]
+    assert [n.op for n in checks(lambda x, i: (x[i, i], i)[1])] == ["wrap_index"] * 2
+    assert checks(lambda x, i: x[i]) == checks(gradient_of_table) == ()
+    (unused,) = checks(lambda x, i: (ops.scatter_add(x[:3], i, rows=5), x)[1])
+    assert (unused.op, unused.inputs[0].role, unused.attrs["size"]) == (
+        "check_index",
+        "argument",
+        5,
+    )
+    assert checks(lambda x, i: (ops.scatter_add(x[:3], i, rows=5), ops.take(x[:2], i))[1]) == ()
+    graph = _trace(lambda x, i: (x[i], x * 2)[1], table, index)[0]
+    assert "check %" in str(graph)
+    groups = fuse(simplify(graph)).groups
+    assert sorted(n.op for group in groups for n in group.nodes) == ["multiply", "wrap_index"]
+
+
 def test_equal_looking_nodes_with_other_attributes_stay_two():
     graph, _ = _trace(lambda x: ct.sum(x, axis=0).sum() + ct.sum(x, axis=1).sum(), X)
     assert sum(n.op == "sum" for n in simplify(graph).nodes) == 4

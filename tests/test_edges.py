@@ -124,6 +124,67 @@ def test_indices_in_and_out_of_range(name, dtype):
                 assert found is ct.BoundsError
 
 
+UNUSED = {
+    "nothing reads it": lambda found, x: x * 2,
+    "it is multiplied by nothing": lambda found, x: ct.prod(ct.diff(found[..., :1])),
+    "an empty part": lambda found, x: (ct.sum(found[..., :0]), x + 1),
+    "its gradient": lambda found, x: ct.grad(lambda y: ct.sum(y * found))(ct.ones_like(found))[:0],
+}
+
+
+@pytest.mark.parametrize("use", UNUSED)
+@pytest.mark.parametrize("name", READS)
+def test_indices_are_checked_though_nothing_uses_what_they_choose(name, use):
+    x = np.arange(15, dtype="float32").reshape(5, 3)
+
+    def f(x, i):
+        found = ct.reshape(READS[name](x, i), (-1, 1))
+        return UNUSED[use](found, x)
+
+    assert not isinstance(_same(f, x, np.array([4, 0, 3])), type)
+    for bad in (5, -6):
+        assert _same(f, x, np.array([4, bad, 3])) is ct.BoundsError
+
+
+@pytest.mark.parametrize("name", ["cholesky", "solve", "repeats"])
+def test_what_else_can_fail_does_so_though_nothing_uses_it(name):
+    def f(x):
+        if name == "cholesky":
+            ct.cholesky(x)
+        elif name == "solve":
+            ct.solve_triangular(x, ct.ones((2, 0)))
+        else:
+            ct.ones(5).at[ct.astype(x[0], "int32")].max(2.0)
+        return x * 2
+
+    fine = np.array([[2, 1], [1, 2]], "float32")
+    assert not isinstance(_same(f, fine), type)
+    assert _same(f, np.zeros_like(fine)) is ct.ArgumentError
+
+
+@pytest.mark.parametrize("place", [(0, 0), (2, 2), (2, 0)])
+@pytest.mark.parametrize("value", [INF, -INF, NAN])
+def test_a_matrix_that_is_not_finite_has_no_cholesky_factor(value, place):
+    x = np.eye(3, dtype="float32") * 2 + 0.5
+    assert not isinstance(_same(lambda x: ct.round(ct.cholesky(x)), x), type)
+    x[place] = value
+    for made in (x, x[None], x.astype("float64")):
+        assert _same(ct.cholesky, made) is ct.ArgumentError
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_of_several_errors_the_first_is_raised(order):
+    def f(x, i):
+        found = [lambda: ct.cholesky(x), lambda: x[i]]
+        values = [found[k]() for k in (order, 1 - order)]
+        return values[1 - order][:1] + values[order]
+
+    bad, fine = np.zeros((2, 2), "float32"), np.eye(2, dtype="float32")
+    expected = (ct.ArgumentError, ct.BoundsError)[order]
+    assert _same(f, bad, np.array([0, 2])) is expected
+    assert not isinstance(_same(f, fine, np.array([0, 1])), type)
+
+
 @pytest.mark.parametrize("what", ["multiply", "max", "min"])
 def test_indices_that_repeat_are_an_error_where_they_must_not(what):
     x = np.ones((5, 3), "float32")

@@ -278,6 +278,45 @@ def test_compilations_and_calls_hardly_grow_the_process(tmp_path):
     assert calls <= 65536
 
 
+WIDE_GROWTH = """
+import gc, warnings
+import numpy as np
+import cotangent as ct
+from cotangent import nn, optim
+warnings.simplefilter("ignore")
+
+def resident():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+model, opt = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10)), optim.Adam(lr=0.01)
+
+@ct.jit
+def step(x, y):
+    loss = nn.cross_entropy_loss(model(x), y)
+    opt.step(model, loss.backward())
+    return loss
+
+def call(i):
+    step(np.ones((i + 1, 20), np.float32), np.zeros(i + 1, np.int64))
+
+# First what the largest need, and as many programs as are kept.
+for i in (*range(599, 519, -1), *range(100)):
+    call(i)
+start = resident()
+for i in range(100, 500):
+    call(i)
+print((resident() - start) / 400)
+"""
+
+
+@needs_code
+def test_batches_of_all_sizes_hardly_grow_the_process():
+    lines, _ = _python(WIDE_GROWTH, COTANGENT_CACHE="off")
+    assert float(lines[0]) <= 512
+
+
 # -- forks and threads -------------------------------------------------------------------------
 
 FORKS = """

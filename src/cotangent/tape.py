@@ -25,7 +25,7 @@ from .placement import allocate, home_of
 from .tensors import Tensor, Unplaced, Variable, lift
 
 _SCALARS: dict[tuple[Any, DType], Tensor] = {}
-_MOST_SCALARS = 1024
+_MOST_SCALARS = 128
 
 
 def bind(primitive: Primitive, inputs: Sequence[Any], attrs: dict[str, Any]) -> Tensor:

@@ -35,6 +35,7 @@ from .nans import Watch, is_on
 from .profile import Profile, profile_program
 from .program import Failed, Program
 from .results import Rebuild, flat_results
+from .staging import Staging
 from .through import track_results
 from .trace import Trace, run_traced
 from .verify import CALLS, Verifying
@@ -62,6 +63,7 @@ class Jitted:
         self._warned = False
         self._last: tuple[Any, Any] | None = None
         self._keep: dict[int, Any] = {}
+        self._staging = Staging()
         # One attribute, so that another thread's call cannot come between its parts.
         self._recent: Recent | None = None
         self._recent_watched: Recent | None = None
@@ -144,7 +146,12 @@ class Jitted:
             trace, leaves = traced.trace, flatten((args, kwargs))[0]
             values = [isinstance(x, Tensor) for x in leaves if kind_of(x) in ("array", "float")]
             entry.watching = link(
-                traced.graph, trace.variables, trace.host_functions, watch=True, values=values
+                traced.graph,
+                trace.variables,
+                trace.host_functions,
+                self._staging,
+                watch=True,
+                values=values,
             )
         return entry.watching
 
@@ -272,7 +279,9 @@ class Jitted:
         traced = self._trace(*call)
         trace = traced.trace
         try:
-            program = link(traced.graph, trace.variables, trace.host_functions)
+            program = link(
+                traced.graph, trace.variables, trace.host_functions, staging=self._staging
+            )
         except BaseException:
             trace.undo()
             raise

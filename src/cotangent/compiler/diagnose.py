@@ -38,6 +38,7 @@ def diagnose(
         np.asarray(host.value(), node.dtype)
         for host, node in zip(trace.host_functions, graph.hosts, strict=True)
     ]
+    graph.nodes.sort(key=lambda node: node.order)  # of several errors, the first is raised
     reached: list[Node] = []
     try:
         graph.run(arrays, variables, hosts, lambda node, _: reached.append(node))

@@ -376,6 +376,9 @@ class Fusion:
         taken: set[int] = set()
         self.writes = [(number, self._own(node, taken)) for number, node in self.graph.writes]
         self.outputs = [self._own(node, taken) for node in self.graph.outputs]
+        for node in self.graph.checks:
+            if id(node) not in self._inlined:
+                self._store(node)  # what is stored is computed
         for group in self.groups:
             group.stored = [node for node in group.nodes if id(node) in self.stored]
             sum_by_rows(group)

@@ -6,7 +6,7 @@ arguments, variables, constants and host scalars; every other node applies a pri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,12 +141,13 @@ class Graph:
         hosts: leaf nodes of scalars that the host computes before each call.
         outputs: the results.
         writes: pairs (number of the variable, its new value), committed after everything else.
-        nodes: every node that the outputs and writes need, each after its inputs.
+        checks: ops that can fail, and that neither outputs nor writes need; they run all the same.
+        nodes: every node that the outputs, writes and checks need, each after its inputs.
     """
 
     def __init__(
         self, arguments: Sequence[Node], variables: Sequence[Node], hosts: Sequence[Node],
-        outputs: Sequence[Node], writes: Sequence[tuple[int, Node]],
+        outputs: Sequence[Node], writes: Sequence[tuple[int, Node]], checks: Sequence[Node] = (),
     ) -> None:  # fmt: skip
         self.arguments = tuple(arguments)
         self.variables = tuple(variables)
@@ -155,9 +156,28 @@ class Graph:
         self.writes = tuple(writes)
         roots = [*self.outputs, *(node for _, node in self.writes)]
         self.nodes = ordered(roots)
+        self.checks: tuple[Node, ...] = ()
+        if checks:
+            needed = {id(node) for node in self.nodes}
+            others = {id(x): x for x in checks if x.role == "op" and id(x) not in needed}
+            self.checks = tuple(others.values())
+            roots += self.checks
+            self.nodes = ordered(roots)
         if any(node.region for node in self.nodes):
             # What a checkpoint computes again must not come before what it makes room for.
             self.nodes = ordered(roots, as_traced=True)
+
+    def checking(self, checks: Sequence[Node]) -> Graph:
+        """The graph with other checks."""
+        return Graph(self.arguments, self.variables, self.hosts, self.outputs, self.writes, checks)
+
+    def replaced(self, new: Mapping[int, Node]) -> Graph:
+        """The graph of ``new[id(node)]`` for each output, write and check."""
+        return Graph(
+            self.arguments, self.variables, self.hosts, [new[id(node)] for node in self.outputs],
+            [(number, new[id(node)]) for number, node in self.writes],
+            [new[id(node)] for node in self.checks],
+        )  # fmt: skip
 
     def __str__(self) -> str:
         names = {id(node): f"%{i}" for i, node in enumerate(self.nodes)}
@@ -173,6 +193,7 @@ class Graph:
             left = f"{names[id(node)]}: {node.dtype}{list(node.shape)} = "
             lines.append(f"{left}{node.op}({inputs}{attrs})")
         lines += [f"write variable {i} = {names[id(node)]}" for i, node in self.writes]
+        lines += [f"check {names[id(node)]}" for node in self.checks]
         lines.append(f"return {', '.join(names[id(node)] for node in self.outputs)}")
         return "\n".join(lines)
 

@@ -149,6 +149,7 @@ def graph_key(graph: Graph) -> str | None:
     parts.append(f"{[(n.shape, n.dtype) for n in (*graph.arguments, *graph.hosts)]}")
     parts.append(f"{[numbers[id(n)] for n in graph.outputs]}")
     parts.append(f"{[(i, numbers[id(n)]) for i, n in graph.writes]}")
+    parts.append(f"{[numbers[id(n)] for n in graph.checks]}")
     return fingerprint(parts, 16)
 
 

@@ -23,6 +23,7 @@ from .layout import Layout, constant_arrays, graph_key, make_layout
 from .memory import plan
 from .program import Program
 from .simplify import simplify
+from .staging import Staging
 from .trace import Host
 from .undo import Undoable
 
@@ -42,14 +43,16 @@ _MOST_LAYOUTS = 32
 
 def link(
     graph: Graph, variables: Sequence[Variable], host_functions: Sequence[Host],
-    watch: bool = False, values: Sequence[bool] = (),
+    staging: Staging | None = None, watch: bool = False, values: Sequence[bool] = (),
 ) -> Program | Interpreted:  # fmt: skip
     """A program for a traced graph. Without LLVM, or on a processor without code generation, it
     runs op by op, and says so once.
 
     Args:
+        staging: what the program shares with others of the same function.
         watch: whether a run fails where a result or a new value of a variable is not finite.
-        values: for each argument, whether it is a tensor, which nobody changes after a call.
+        values: for each argument of a watched program, whether it is a tensor, which nobody changes
+            after a call.
     """
     isa = native_isa()
     if isa == "none":
@@ -61,9 +64,8 @@ def link(
         _say_once("llvmlite is not installed (pip install llvmlite)")
         return Interpreted(graph, variables, host_functions, watch)
     arrays = constant_arrays(layout, graph)
-    if layout.saving:
-        return Undoable(layout, values, arrays, variables, host_functions, _FUNCTIONS)
-    return Program(layout, arrays, variables, host_functions, _FUNCTIONS)
+    args = (arrays, variables, host_functions, _FUNCTIONS, staging or Staging())
+    return Undoable(layout, values, *args) if layout.saving else Program(layout, *args)
 
 
 def _recall(key: str | None) -> Layout | None:

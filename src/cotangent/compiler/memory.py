@@ -177,7 +177,7 @@ def _commits(fusion: Fusion) -> list[Group]:
 
 
 def _is_checking(group: Group) -> bool:
-    return any(node.op in ("check_index", "check_zero", "wrap_index") for node in group.nodes)
+    return any(node.primitive is not None and node.primitive.can_fail for node in group.nodes)
 
 
 def _reads_in_place(group: Group, views: list[View], numbers: set[int]) -> bool:

@@ -24,9 +24,8 @@ from ..tensors import Tensor, Variable
 from .codegen.driver import SPOILT
 from .layout import STATUS, WORD, Layout
 from .memory import ALIGNMENT
+from .staging import Staging
 
-# Inputs and results up to this size are copied; for larger ones their address is passed.
-SMALL = 16384
 # A call wakes threads for so many nanoseconds of work that they can share, or more: five to ten
 # thousand go into waking them. In a loop they stay awake, and share whatever is split.
 _WORTH_WAKING = 200_000
@@ -153,7 +152,7 @@ class Program:
 
     def __init__(
         self, layout: Layout, constants: Sequence[Array], variables: Sequence[Variable],
-        host_functions: Sequence[Any], functions: dict[str, int],
+        host_functions: Sequence[Any], functions: dict[str, int], staging: Staging,
     ) -> None:  # fmt: skip
         self.variables = tuple(variables)
         self.written = tuple(layout.written)
@@ -172,8 +171,8 @@ class Program:
         self._held: list[Array] = []
         self._structure = -1
         self._looping = False
-        self._bound = [_buffer(shape, dtype) for shape, dtype in self.arguments]
-        self._results = [_buffer(shape, dtype) for shape, dtype in self.outputs]
+        self._bound = [staging.array("argument", i, *x) for i, x in enumerate(self.arguments)]
+        self._results = [staging.array("output", i, *x) for i, x in enumerate(self.outputs)]
         # Programs without large arguments and results are called most often.
         self._small_results = [r for r in self._results if r is not None]
         self._is_small = all(x is not None for x in (*self._bound, *self._results))
@@ -229,7 +228,7 @@ class Program:
             self._table[at] = address
 
     def _point_at_own(self) -> None:
-        """Let arguments and results be the program's own small buffers."""
+        """Let small arguments and results be where they are copied to and from."""
         for kind, arrays in (("argument", self._bound), ("output", self._results)):
             for i, array in enumerate(arrays):
                 if array is not None:
@@ -434,9 +433,3 @@ class Program:
 def _restore(arrays: Sequence[Array], before: Sequence[Array]) -> None:
     for array, old in zip(arrays, before, strict=True):
         array[...] = old
-
-
-def _buffer(shape: tuple[int, ...], dtype: DType) -> Array | None:
-    """A program's own memory for a small argument or result; None for a large one."""
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    return np.empty(shape, dtype) if size <= SMALL else None

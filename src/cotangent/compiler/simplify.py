@@ -2,8 +2,8 @@
 
 Every node, in order, is rebuilt on simplified inputs, run through the rules for its op until none
 applies, and then looked up among the equal nodes before it. Dead code goes because a graph holds
-only what its outputs and writes need. Two steps that look at the users of nodes follow; what they
-changed goes through the rules again.
+only what its outputs and writes need, and ops that can fail (see failing.py). Two steps that look
+at the users of nodes follow; what they changed goes through the rules again.
 """
 
 from __future__ import annotations
@@ -78,10 +78,7 @@ class _Simplifier:
 
         for node in graph.nodes:
             new[id(node)] = renewed(replaced.get(id(node), node))
-        return Graph(
-            graph.arguments, graph.variables, graph.hosts, [new[id(n)] for n in graph.outputs],
-            [(number, new[id(n)]) for number, n in graph.writes],
-        )  # fmt: skip
+        return graph.replaced(new)
 
     def _settle(self, node: Node) -> Node:
         """The first equal node before this one, once no rule applies."""

@@ -25,6 +25,7 @@ from ..shapes import Shape
 from ..tensors import Tensor, Variable
 from ..variables import children
 from . import graph as g
+from .failing import left_to_check
 
 
 class Host(NamedTuple):
@@ -66,6 +67,7 @@ class Trace:
         self._numbers: dict[int, int] = {}
         self._values: dict[int, Tensor] = {}
         self._written: dict[int, Tensor] = {}
+        self._can_fail: list[g.Node] = []
         self._constants: dict[int, g.Node] = {}
         self._keep: list[Any] = []
         self._layers: list[tuple[Any, str]] = []
@@ -84,7 +86,10 @@ class Trace:
         """The node of an op on `inputs`: tensors of this trace, or concrete ones."""
         nodes = tuple([self._node(x.data) for x in inputs])
         shape, dtype = primitive.infer(*nodes, **attrs)
-        return self._make("op", shape, dtype, primitive=primitive, inputs=nodes, attrs=attrs)
+        node = self._make("op", shape, dtype, primitive=primitive, inputs=nodes, attrs=attrs)
+        if primitive.can_fail:
+            self._can_fail.append(node)
+        return node
 
     def read(self, variable: Variable) -> Tensor:
         """The value of a variable at this point of the traced function."""
@@ -231,11 +236,13 @@ class Trace:
     # -- the result -----------------------------------------------------------------------
 
     def finish(self, outputs: Sequence[Any]) -> g.Graph:
-        """The graph with `outputs` (tensors) and the writes so far."""
+        """The graph with `outputs` (tensors), the writes so far, and what else can fail."""
         nodes = [self._node(out.data) for out in outputs]
         written = sorted(self._written.items())
         writes = [(number, self._node(new.data)) for number, new in written]
-        return g.Graph(self.arguments, self.variable_nodes, self.hosts, nodes, writes)
+        graph = g.Graph(self.arguments, self.variable_nodes, self.hosts, nodes, writes)
+        checks = left_to_check(self._can_fail, graph.nodes)
+        return graph.checking(checks) if checks else graph
 
     def undo(self) -> None:
         """Take back what was set up outside of the trace while it ran."""

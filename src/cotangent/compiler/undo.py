@@ -21,7 +21,8 @@ from ..dtypes import as_dtype
 from ..runtime.buffers import empty
 from .codegen.driver import FIELDS, SPOILT
 from .layout import Layout
-from .program import SMALL, Failed, Program, address_of, dense_array
+from .program import Failed, Program, address_of, dense_array
+from .staging import SMALL
 
 _COUNT, _MOST, _PLACES = (FIELDS.index(x) for x in ("count", "most", "places"))
 # Variables are saved after so many calls at most. What is copied for these calls takes at most so

@@ -23,10 +23,7 @@ def widen(graph: Graph) -> Graph:
     new: dict[int, Node] = {}
     for node in graph.nodes:
         new[id(node)] = _widened(node, [new[id(x)] for x in node.inputs])
-    return Graph(
-        graph.arguments, graph.variables, graph.hosts, [new[id(n)] for n in graph.outputs],
-        [(number, new[id(n)]) for number, n in graph.writes],
-    )  # fmt: skip
+    return graph.replaced(new)
 
 
 def _widened(node: Node, inputs: list[Node]) -> Node:

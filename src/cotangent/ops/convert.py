@@ -126,6 +126,7 @@ wrap_index: Primitive = register(
         infer=_infer_check_index,
         eval=_eval_wrap,
         lower=_lower_wrap,
+        can_fail=True,
         samples=lambda rng: [
             Sample((rng.integers(-5, 5, (2, 3)),), {"size": 5, "what": "wrap_index"})
         ],
@@ -140,6 +141,7 @@ check_index: Primitive = register(
         infer=_infer_check_index,
         eval=lambda xp, index, size, what: raise_out_of_range(xp, index, size, what),
         lower=lambda e, index, size, what: e.check_range(index, size),
+        can_fail=True,
         samples=lambda rng: [
             Sample((rng.integers(0, 5, (2, 3)),), {"size": 5, "what": "check_index"})
         ],
@@ -160,6 +162,7 @@ check_zero: Primitive = register(
         infer=lambda flags, why: _infer_check_index(flags, 1, "check_zero"),
         eval=_eval_check_zero,
         lower=lambda e, flags, why: e.check_range(flags, 1),
+        can_fail=True,
         samples=lambda rng: [Sample((np.zeros((2, 3), np.int64),), {"why": "check_zero"})],
     )
 )  # fmt: skip

@@ -127,6 +127,7 @@ take: Primitive = register(
         jvp=(lambda t, out, x, index: take(t, index), None),
         saves=(1,),
         uniform_from=None,
+        can_fail=True,
         batch=batching.gathering,
         samples=lambda rng: [
             Sample((rng.random((4, 3)), np.array([3, 0, 3]))),
@@ -196,6 +197,7 @@ put_rows: Primitive = register(
         ),
         saves=(2,),
         uniform_from=None,
+        can_fail=True,
         batch=batching.putting,
         samples=lambda rng: [
             Sample((rng.random((4, 2)), rng.random((3, 2)), np.array([1, 3, 1]))),
@@ -237,6 +239,7 @@ scatter_add: Primitive = register(
         jvp=(lambda t, out, values, index, rows: scatter_add(t, index, rows=rows), None),
         saves=(1,),
         uniform_from=None,
+        can_fail=True,
         batch=batching.scattering,
         samples=lambda rng: [
             Sample((rng.random((3, 2)), np.array([1, 3, 1])), {"rows": 4}),

@@ -101,6 +101,8 @@ class Primitive:
         jvp: likewise forwards.
         saves: what `vjp` and `jvp` read: input numbers and "out". The tape keeps no more.
         lower: ``(emitter, *values, **attrs) -> value`` on vectors, for the elementwise kind.
+        can_fail: whether it raises for some values of its inputs, such as an index out of range.
+            The compiler sees to it that it does, though nothing may need the result.
         batch: what the op becomes under `vmap`, for kinds that do not say so: see batching.py.
         uniform_from: inputs from this one on are promoted to one dtype; None leaves all alone.
         samples: ``(rng) -> [Sample]`` inside the domain.
@@ -111,7 +113,7 @@ class Primitive:
 
     __slots__ = (
         "name", "doc", "kind", "infer", "eval", "vjp", "jvp", "saves", "keep",
-        "keep_out", "lower", "batch", "uniform_from", "samples", "special", "accepted",
+        "keep_out", "lower", "can_fail", "batch", "uniform_from", "samples", "special", "accepted",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +129,7 @@ class Primitive:
         jvp: Sequence[Rule | None] | PerInput = (),
         saves: Sequence[int | str] = (),
         lower: Rule | None = None,
+        can_fail: bool = False,
         batch: Rule | None = None,
         uniform_from: int | None = 0,
         special: Sequence[Sample] = (),
@@ -142,6 +145,7 @@ class Primitive:
         self.keep = _keep(self.vjp, self.saves)
         self.keep_out = "out" in saves
         self.lower = lower
+        self.can_fail = can_fail
         self.batch = batch
         self.uniform_from = uniform_from
         self.samples = samples

@@ -22,7 +22,7 @@ def _infer_cholesky(x: Any) -> Aval:
 def _eval_cholesky(xp: Any, x: Any) -> Any:
     try:
         out = xp.linalg.cholesky(0.5 * (x + xp.matrix_transpose(x)))
-        good = not xp.any(xp.isnan(out))
+        good = xp.all(xp.isfinite(out))  # of infinities, LAPACK makes what it likes
     except (np.linalg.LinAlgError, RuntimeError):
         good = False
     if not good:
@@ -69,13 +69,14 @@ cholesky: Primitive = register(
     Primitive(
         "cholesky",
         "the lower triangular L with L L^T = (x + x^T) / 2, [..., n, n]; an error if that is "
-        "not positive definite",
+        "not finite and positive definite",
         kind="triangular",
         infer=_infer_cholesky,
         eval=_eval_cholesky,
         vjp=(_pull_cholesky,),
         jvp=(_push_cholesky,),
         saves=("out",),
+        can_fail=True,
         samples=lambda rng: [
             Sample((_positive(rng, *s),)) for s in [(1,), (1, 4), (2, 3), (2, 2, 17), (0, 2)]
         ],
@@ -161,6 +162,7 @@ solve_triangular: Primitive = register(
         vjp=(_pull_matrix, _pull_right),
         jvp=(_push_matrix, _push_right),
         saves=(0, "out"),
+        can_fail=True,
         samples=_solve_samples,
     )
 )

@@ -6,6 +6,8 @@ the textbook, so its bits depend on nothing but the matrix.
 
 from __future__ import annotations
 
+import math
+
 from ...dtypes import DType
 from ..fuse import Fusion, Group
 from .emitter import Value
@@ -15,9 +17,9 @@ _NANOSECONDS_PER_STEP = 1.5
 
 
 def emit_triangular(fusion: Fusion, group: Group) -> list[Kernel]:
-    """The kernel of a Cholesky factor or of a triangular system; none if it has no elements."""
+    """The kernel of a Cholesky factor or of a triangular system; none if the matrices are empty."""
     node = group.nodes[0]
-    if node.size == 0:
+    if node.inputs[0].size == 0:  # not the right sides: a diagonal is looked at without them, too
         return []
     return [_emit_cholesky(fusion, group) if node.op == "cholesky" else _emit_solve(fusion, group)]
 
@@ -71,7 +73,8 @@ def _emit_cholesky(fusion: Fusion, group: Group) -> Kernel:
 
             e.when(e.compare("ne", i, "0"), [], left)
             rest, mine, _ = element(i, i)
-            e.report(e.not_(e.lt(e.zero(rest), rest)).text)
+            fine = e.and_(e.lt(e.zero(rest), rest), e.lt(rest, e.constant(math.inf, dtype)))
+            e.report(e.not_(fine).text)
             e.store(e.sqrt(rest), e.offset(mine, i, one))
             _zeros_after(e, mine, i, count, dtype)
             return carried
@@ -147,7 +150,7 @@ def _emit_solve(fusion: Fusion, group: Group) -> Kernel:
 
         e.loop(count, 1, [], of_row)
 
-    e.split_loop(node.size // (n * width), matrix)
+    e.split_loop(node.inputs[0].size // (n * n), matrix)
     steps = node.size * n
     return e.finish(steps, 3 * node.size * size, _NANOSECONDS_PER_STEP * steps / e.lanes)
 
