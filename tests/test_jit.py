@@ -889,6 +889,59 @@ def test_a_model_with_a_compiled_method_is_copied_saved_and_walked():
     assert len(model.parameters()) == 2
 
 
+class Doubled(Jitted):
+    @ct.jit
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+def test_a_compiled_method_calls_the_one_that_it_overrides():
+    model = Doubled()
+    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        for _ in range(2):
+            np.testing.assert_allclose(other(X).numpy(), 2 * other.layer(X).numpy(), rtol=1e-5)
+            once = super(Doubled, other).forward(X)
+            np.testing.assert_allclose(once.numpy(), other.layer(X).numpy(), rtol=1e-5)
+
+
+def test_methods_of_classes_and_functions_in_classes_are_compiled():
+    class Table:
+        scale = 3.0
+        root = ct.jit(functools.partial(ct.pow, 2.0))  # takes no object, as it is no function
+
+        @classmethod
+        @ct.jit
+        def scaled(cls, x):
+            return x * cls.scale
+
+        @staticmethod
+        @ct.jit
+        def halved(x):
+            return x / 2
+
+    class Wider(Table):
+        scale = 5.0
+
+    ones = np.ones(2, np.float32)
+    for _ in range(2):
+        assert Table.scaled(ones).tolist() == Table().scaled(ones).tolist() == [3.0, 3.0]
+        assert Wider.scaled(ones).tolist() == [5.0, 5.0]
+        assert Table.halved(ones).tolist() == Table().halved(ones).tolist() == [0.5, 0.5]
+        assert Table().root(2 * ones).tolist() == [4.0, 4.0]
+
+
+def test_a_compiled_method_of_a_class_with_slots_is_refused():
+    class Slotted:
+        __slots__ = ("w",)
+
+        @ct.jit
+        def double(self, x):
+            return x * 2
+
+    with pytest.raises(ct.ArgumentTypeError, match=r"double of Slotted.*__dict__"):
+        Slotted().double(X)
+
+
 def test_functions_of_every_kind_can_be_compiled():
     model = nn.Linear(3, 2)
     np.testing.assert_allclose(ct.jit(model)(X).numpy(), model(X).numpy(), rtol=1e-5, atol=1e-6)

@@ -65,15 +65,20 @@ class Jitted:
         # One attribute, so that another thread's call cannot come between its parts.
         self._recent: Recent | None = None
         self._recent_watched: Recent | None = None
+        # Of a method: what it is in the class, of which this is the one of an object.
+        self._unbound: Jitted | None = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        if instance is None:
-            return self
-        name = f"_jitted_{self._function.__name__}"
-        bound = vars(instance).get(name)
-        if bound is None:
+        if instance is None or not hasattr(self._function, "__get__"):
+            return self  # a layer or partial function in a class takes no object either
+        name = f"_jitted_{self.__qualname__}"
+        bound = _attributes(instance, self.__name__).get(name)
+        # A copied object finds its most derived method under every name.
+        if bound is None or bound._unbound is not self:
             bound = self.like(self._function.__get__(instance, owner))
-            vars(instance)[name] = bound
+            bound._unbound = self
+            keep = type.__setattr__ if isinstance(instance, type) else _keep_attribute
+            keep(instance, name, bound)
         return bound
 
     def like(self, function: Callable[..., Any]) -> Jitted:
@@ -94,9 +99,9 @@ class Jitted:
             arrays = None if recent is None or kwargs else recent.call(args, grad)
             if arrays is None or recent is None:
                 entry, inputs = self._resolve(args, kwargs)
-                arrays = entry.program.call(inputs)
+                arrays, before = entry.run(entry.program, inputs)
             else:
-                entry = recent.entry
+                entry, before = recent.entry, []
         except Failed as failure:
             inputs = self._signature(args, kwargs)[1]
             raise self._diagnose(failure, (args, kwargs), inputs) from None
@@ -104,8 +109,8 @@ class Jitted:
             refuse_leaked(self.__name__, args, kwargs)
             raise
         if grad and entry.differentiable:
-            return track_results(self, entry, args, kwargs, arrays)
-        return Tensor(arrays[0]) if entry.single else entry.assemble(arrays)
+            return track_results(self, entry, (args, kwargs), arrays, before)
+        return Tensor(arrays[0]) if entry.single else entry.assemble(map(Tensor, arrays))
 
     def _resolve(self, args: Any, kwargs: Any) -> tuple[Entry, list[Any]]:
         """The program for a call, and the arrays to run it on."""
@@ -127,18 +132,18 @@ class Jitted:
                 program = self._watching(entry, args, kwargs)
                 plain = self._recent is not None
                 self._recent_watched = recent_call(entry, program, grad, args) if plain else None
-                arrays = program.call(inputs)
+                arrays, before = entry.run(program, inputs)
             else:
-                entry = recent.entry
+                entry, before = recent.entry, []
         except Failed as failure:
             entry, inputs = self._resolve(args, kwargs)
             error = self._diagnose(failure, (args, kwargs), inputs, watching=True)
             if error is not None:
                 raise error from None
-            arrays = entry.program.call(inputs)
+            arrays, before = entry.run(entry.program, inputs)
         if grad and entry.differentiable:
-            return track_results(self, entry, args, kwargs, arrays)
-        return entry.assemble(arrays)
+            return track_results(self, entry, (args, kwargs), arrays, before)
+        return entry.assemble(map(Tensor, arrays))
 
     def _watching(self, entry: Entry, args: Any, kwargs: Any) -> Any:
         """The program of `entry` that fails where a result would not be finite."""
@@ -182,11 +187,11 @@ class Jitted:
             again = unflatten(structure, iter([Tensor(x) for x in part]))
             error = self._diagnose(failure, (again, {}), part, watching)
             if error is None:
-                return entry.assemble(entry.program.loop(arrays, times))
+                return entry.assemble(map(Tensor, entry.program.loop(arrays, times)))
             error.add_note(f"in iteration {failure.iteration} of the loop; nothing was changed")
             error.message += f" (iteration {failure.iteration} of loop)"
             raise error from None
-        return entry.assemble(results)
+        return entry.assemble(map(Tensor, results))
 
     def profile(self, *args: Any, seconds: float = 0.2) -> Profile:
         """Time each kernel of a call, and compare it with the machine's limits.
@@ -360,6 +365,23 @@ class Jitted:
         """The error for a call that failed; see `diagnose`."""
         traced = self._trace(*placeholders(*call))
         return diagnose(traced.graph, traced.trace, failure, inputs, self.__name__, watching)
+
+
+def _attributes(instance: Any, method: str) -> Any:
+    """Where an object, or a class, keeps its compiled methods."""
+    try:
+        return vars(instance)
+    except TypeError:
+        raise ArgumentTypeError(
+            f"ct.jit: the method {method} of {type(instance).__name__}: an object keeps its "
+            "compiled methods, and one of a class with __slots__ has no place for them; leave "
+            "__slots__ out, or add '__dict__' to it"
+        ) from None
+
+
+def _keep_attribute(instance: Any, name: str, value: Any) -> None:
+    """Set an attribute without announcing a change."""
+    vars(instance)[name] = value
 
 
 @overload
