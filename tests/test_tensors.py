@@ -544,3 +544,13 @@ def test_activations_against_torch(name):
     np.testing.assert_allclose(np.array(value)[keep], plain[keep], rtol=1e-13, atol=1e-300)
     keep = finite & np.isfinite(expected)
     np.testing.assert_allclose(np.array(slope)[keep], expected[keep], rtol=1e-10, atol=1e-300)
+
+
+def test_formats_are_those_of_the_number():
+    loss = ct.tensor(1.23456)
+    assert (
+        f"{loss:.2f}|{loss:8.1e}|{ct.tensor([3]):d}|{ct.var('w', 2.5):.1f}" == "1.23| 1.2e+00|3|2.5"
+    )
+    assert f"{loss}" == str(loss)
+    with pytest.raises(ShapeError, match=r"shape \(2,\) has 2 elements"):
+        f"{ct.tensor([1.0, 2.0]):.2f}"

@@ -100,18 +100,6 @@ class Tensor(Operators):
         """Whether gradients can flow to what this tensor was computed from."""
         return self.entry is not None
 
-    @property
-    def T(self) -> Tensor:  # noqa: N802 (the Array API name)
-        """A matrix with its two axes exchanged."""
-        if self.ndim != 2:
-            raise ShapeError(f"T: shape {self.shape} is not a matrix; use mT or permute_dims")
-        return ops.swap_last(self)
-
-    @property
-    def mT(self) -> Tensor:  # noqa: N802 (the Array API name)
-        """The tensor with its last two axes exchanged."""
-        return functional.matrix_transpose(self)
-
     # -- values out -----------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray[Any, Any]:
@@ -209,7 +197,12 @@ class Tensor(Operators):
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
             raise DTypeError(f"an index must be an integer, not a tensor of {self.dtype}")
-        return int(self._number("use as an index"))
+        self._refuse_in_trace(
+            "use as a Python integer (an index of a list, a bound of a slice, range)",
+            "pass an int, which is a constant of the program, or index tensors by tensors: "
+            "ct.take(x, start + ct.arange(length))",
+        )
+        return int(self.item())
 
     def __len__(self) -> int:
         if not self.shape:
@@ -435,6 +428,7 @@ def _allocated(what: str, data: Any, dtype: Any) -> Any:
     if what != "var" and not is_concrete(data.data):  # of a trace, or of `vmap`: no values yet
         same = data.detach()
         return (same if dtype is None else ops.astype(same, dtype=as_dtype(dtype))).data
+    data._refuse_in_trace(f"ct.{what}", "make variables and layers outside, once")
     source = data.numpy()
     array = copy_as(what, source, source.dtype if dtype is None else as_dtype(dtype))
     return allocate(array, home_of(data.data) if STATE.backend is None else None)

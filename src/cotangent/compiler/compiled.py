@@ -25,6 +25,7 @@ from .arguments import (
     refuse_leaked,
     stacked,
     what_varies,
+    with_arrays,
 )
 from .diagnose import diagnose
 from .entry import Entry, Recent, Traced, recent_call
@@ -61,7 +62,6 @@ class Jitted:
         self._traces = 0
         self._warned = False
         self._last: tuple[Any, Any] | None = None
-        self._keep: dict[int, Any] = {}
         # One attribute, so that another thread's call cannot come between its parts.
         self._recent: Recent | None = None
         self._recent_watched: Recent | None = None
@@ -98,6 +98,7 @@ class Jitted:
         try:
             arrays = None if recent is None or kwargs else recent.call(args, grad)
             if arrays is None or recent is None:
+                args, kwargs = with_arrays(args, kwargs)
                 entry, inputs = self._resolve(args, kwargs)
                 arrays, before = entry.run(entry.program, inputs)
             else:
@@ -128,6 +129,7 @@ class Jitted:
         try:
             arrays = None if recent is None or kwargs else recent.call(args, grad)
             if arrays is None or recent is None:
+                args, kwargs = with_arrays(args, kwargs)
                 entry, inputs = self._resolve(args, kwargs)
                 program = self._watching(entry, args, kwargs)
                 plain = self._recent is not None
@@ -166,6 +168,7 @@ class Jitted:
             BoundsError, ...: as the call would, naming the iteration. Then no variable has changed:
                 the whole loop is undone.
         """
+        args, _ = with_arrays(args, {})
         leaves, structure = flatten(args)
         arrays = [stacked(leaf) for leaf in leaves]
         times = common_length(arrays)
@@ -211,6 +214,7 @@ class Jitted:
             CompileError: where functions run op by op, for want of machine code.
             BoundsError, ...: as the call would.
         """
+        args, _ = with_arrays(args, {})
         traced = self._trace(*placeholders(args, {}))
         program = link(traced.graph, traced.trace.variables, traced.trace.host_functions)
         if not isinstance(program, Program):
@@ -256,9 +260,9 @@ class Jitted:
                 parts += (data.dtype.char, data.shape, 0)
                 inputs.append(data)
             else:
-                return general_signature(args, kwargs, self._keep)
+                return general_signature(args, kwargs)
         if kwargs:
-            return general_signature(args, kwargs, self._keep)
+            return general_signature(args, kwargs)
         return tuple(parts), inputs
 
     def _find(self, key: Any, args: Any, kwargs: Any) -> Entry:
@@ -340,7 +344,7 @@ class Jitted:
         return run_traced(trace, run)
 
     def _results(self, trace: Trace, result: Any) -> Traced:
-        leaves, structure = flatten(flat_results(result))
+        leaves, structure = flat_results(result)
         outputs: list[Tensor] = []
         places: list[int] = []
         kept: list[Any] = []
@@ -401,9 +405,11 @@ def jit(function: Callable[..., Any] | None = None, *, verify: bool | int = Fals
 
     Args:
         function: any function of tensors. Arrays, tensors and Python floats among its arguments
-            are traced; ints, bools, strings and None are constants of the program; models,
-            optimizers and variables are captured: read and written by identity. Closed-over NumPy
-            arrays and Python globals are constants of the trace. Without it, a decorator.
+            are traced, also inside of lists, tuples, dicts, and dataclasses that hold arrays;
+            ints, bools, strings, slices, sets and None are constants of the program; models,
+            optimizers, variables and all other objects are captured: read and written by identity.
+            Closed-over NumPy arrays and Python globals are constants of the trace. Without it, a
+            decorator.
         verify: run the first 3 calls of each program (n of them for ``verify=n``) op by op too,
             and raise unless results, new values of variables, and the sums, products and
             gradients on the way agree. They may differ by ``16 eps`` of their largest magnitude

@@ -13,7 +13,7 @@ from ..tree import LEAF, unflatten
 from .graph import Graph
 from .guards import Guard
 from .program import ARENA, Program
-from .results import rebuild
+from .results import Rebuild, rebuilt
 from .trace import Trace
 
 
@@ -39,7 +39,7 @@ class Entry:
         program: what runs.
         guard: what the trace depended on.
         structure: the value of ``EPOCH.structure`` at which the guard held.
-        results: the tree of the result; its leaves are constants, and tensors at `places`.
+        results, leaves: the tree of the result, flat: constants, and tensors at `places`.
         single: whether the result is one tensor.
         differentiable: whether gradients can flow through a call: it writes no parameter.
         state: the variables that a differentiable call writes, such as running statistics.
@@ -66,6 +66,20 @@ class Entry:
         self.state = written if self.differentiable else []
         self.through: Any = None
         self.watching: Any = None
+
+    def numbers(self) -> list[int]:
+        """For each tensor of the result its number among those that are no values of `Gradients`,
+        and -1 for those that are."""
+        found: list[int] = []
+        count = values = 0
+        places = set(self.places)
+        for i, leaf in enumerate(self.leaves):
+            if isinstance(leaf, Rebuild):
+                values = len(leaf.owners)  # they come next
+            elif i in places:
+                found.append(-1 if values else count)
+                count, values = count + (not values), max(values - 1, 0)
+        return found
 
     def run(self, program: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Tensor]]:
         """The arrays that `program` gives for `inputs`, and what `state` held before."""
@@ -95,7 +109,7 @@ class Entry:
         leaves = list(self.leaves)
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
-        return rebuild(unflatten(self.results, iter(leaves)))
+        return unflatten(self.results, rebuilt(leaves))
 
 
 class Recent:

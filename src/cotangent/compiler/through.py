@@ -24,7 +24,6 @@ from ..recompute import Substitution
 from ..tensors import Tensor, Variable, tensor
 from ..transforms import jvp, vjp
 from ..tree import flatten, unflatten
-from .results import flat_results
 
 _ENTRY = operator.attrgetter("entry")
 
@@ -105,7 +104,8 @@ class Through:
         variables: captured variables that gradients can flow to; they are inputs here.
         fixed: the other variables: those that are only read, and those that are written.
         results: (shape, dtype) of each.
-        floats: which of them are floating-point.
+        numbers: what number each has among the tensors that are no values of `Gradients`.
+        tracked: which of them are floating-point, and no values of `Gradients`.
         count: of the inputs that have derivatives: the traced arguments, and `variables`.
     """
 
@@ -129,7 +129,11 @@ class Through:
         self.count = len(self._tensors) + len(self.variables)
         self._backward: dict[Any, Any] = {}
         self.results = entry.program.outputs
-        self.floats = [is_float(dtype) for _, dtype in self.results]
+        self.numbers = entry.numbers()
+        self.tracked = [
+            is_float(dtype) and number >= 0
+            for number, (_, dtype) in zip(self.numbers, self.results, strict=True)
+        ]
         # The epoch at which the variables were looked at, and until it changes their entries,
         # whether one is tracked, and, once they were read, their values.
         self._epoch = -1
@@ -188,14 +192,8 @@ class Through:
         variables = (*self.variables, *self.fixed)
         with Substitution(zip(variables, inputs[count:], strict=True)):
             result = self._function(*args, **kwargs)
-        tensors = [x for x in flatten(flat_results(result))[0] if isinstance(x, Tensor)]
-        if len(tensors) != len(self.results):
-            raise GradientError(
-                f"backward through {self.name}: it takes gradients of variables by backward() "
-                "itself, and what it returns cannot be differentiated outside; return the loss "
-                "and call backward() on that, or compile the whole step"
-            )
-        found = tensors[place]
+        tensors = [leaf for leaf in flatten(result)[0] if isinstance(leaf, Tensor)]
+        found = tensors[self.numbers[place]]
         return found.value if isinstance(found, Variable) else found
 
     def backward(self, place: int) -> Any:
@@ -240,7 +238,7 @@ def _is_traced(leaf: Any) -> bool:
 def track_results(
     jitted: Any, entry: Any, call: tuple[Any, Any], arrays: Sequence[Any], before: Sequence[Tensor]
 ) -> Any:
-    """The result of a call that returned `arrays`, with its floating-point tensors on the tape, if
+    """The result of a call that returned `arrays`; those that have derivatives are on the tape, if
     anything that the call read is tracked.
 
     Args:
@@ -257,5 +255,5 @@ def track_results(
 
 
 def _on_tape(through: Through, place: int, read: _Read, array: Any) -> Tensor:
-    """Result number `place` as a tensor, tracked if it is floating-point."""
-    return Tensor(array, Called(through, place, read) if through.floats[place] else None)
+    """Result number `place` as a tensor, tracked if it has derivatives."""
+    return Tensor(array, Called(through, place, read) if through.tracked[place] else None)
