@@ -554,3 +554,20 @@ def test_formats_are_those_of_the_number():
     assert f"{loss}" == str(loss)
     with pytest.raises(ShapeError, match=r"shape \(2,\) has 2 elements"):
         f"{ct.tensor([1.0, 2.0]):.2f}"
+
+
+@pytest.mark.parametrize("dtype", [ct.float16, ct.float32, ct.float64])
+def test_numbers_of_numpy_are_weak_in_powers_and_quotients(dtype):
+    x = ct.asarray(np.array([1.0, 2.0], dtype))
+    for number in (np.float64(0.3), np.float32(0.3), np.int64(3), np.int8(2)):
+        for result in (x**number, number**x, x / number, number / x):
+            assert result.dtype == dtype
+    whole = ct.tensor([1, 2])
+    assert (np.float64(0.3) ** whole).dtype == (whole ** np.float64(0.3)).dtype == ct.float32
+    assert (whole / np.int64(3)).dtype == (np.int64(3) / whole).dtype == ct.float32
+
+
+def test_a_number_put_at_an_index_keeps_its_digits():
+    x = ct.asarray(np.zeros(3))
+    assert x.at[1].set(0.1).tolist() == [0.0, 0.1, 0.0]
+    assert x.at[:2].add(0.1).tolist() == [0.1, 0.1, 0.0]

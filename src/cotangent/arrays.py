@@ -8,7 +8,7 @@ import numpy as np
 
 from .backends import NUMPY
 from .config import SETTINGS
-from .dtypes import DType, as_dtype, float64, is_float, is_integer, is_supported
+from .dtypes import DType, as_dtype, float64, is_float, is_integer, is_supported, is_unknown
 from .errors import ArgumentError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
@@ -16,6 +16,8 @@ Array = np.ndarray[Any, Any]
 
 def dtype_of(what: str, data: Any) -> DType:
     """The dtype that NumPy gives to `data`."""
+    if is_unknown(data):
+        return float64
     try:
         return np.asarray(data).dtype
     except ValueError as error:

@@ -18,7 +18,7 @@ from .arrays import copy_as, dtype_of, new_array
 from .backends import DeviceArray, backend_of, find_backend, is_concrete
 from .callers import user_line
 from .config import EPOCH, STATE
-from .dtypes import DType, as_dtype, is_float
+from .dtypes import DType, as_dtype, is_float, is_unknown
 from .entries import Entry, leaf
 from .errors import (
     ArgumentError,
@@ -333,6 +333,7 @@ class Variable(Unchangeable, Tensor):
             ShapeError: if the shape differs.
         """
         # What is no tensor yet is taken in the variable's own dtype, which no digit is lost by.
+        value = value.alone(self.dtype) if is_unknown(value) else value
         own = isinstance(value, Tensor)
         new = lift(value) if own else Unplaced(new_array("assign", value, self.dtype))
         if new.shape != self.shape:
@@ -423,6 +424,8 @@ def _rebuild(
 def _allocated(what: str, data: Any, dtype: Any) -> Any:
     """A new payload that holds `data`, where creation functions allocate. A tensor keeps its
     dtype unless another is given, and stays where it is outside of `ct.backend`."""
+    if is_unknown(data):
+        return data.alone(None if dtype is None else as_dtype(dtype)).data
     if not isinstance(data, Tensor):
         return allocate(new_array(what, data, dtype))
     if what != "var" and not is_concrete(data.data):  # of a trace, or of `vmap`: no values yet
@@ -488,4 +491,6 @@ def lift(value: Any) -> Tensor:
     makes them."""
     if isinstance(value, Variable):
         return value.value  # so that no function hands on the variable, which changes
-    return value if isinstance(value, Tensor) else Unplaced(new_array("tensor", value, None))
+    if isinstance(value, Tensor):
+        return value
+    return value.alone() if is_unknown(value) else Unplaced(new_array("tensor", value, None))

@@ -40,13 +40,14 @@ class Identity:
 
 
 class Placeholder:
-    """The shape and dtype of an argument."""
+    """The shape and dtype of an argument, and whether it is a number of Python or NumPy."""
 
-    __slots__ = ("shape", "dtype")
+    __slots__ = ("shape", "dtype", "is_number")
 
-    def __init__(self, shape: Shape, dtype: DType) -> None:
+    def __init__(self, shape: Shape, dtype: DType, is_number: bool = False) -> None:
         self.shape = shape
         self.dtype = dtype
+        self.is_number = is_number
 
 
 def kind_of(leaf: Any) -> str:
@@ -103,7 +104,7 @@ def placeholders(args: Any, kwargs: Any) -> tuple[Any, Any]:
             dtype = leaf.dtype.newbyteorder("=") if keep else SETTINGS.default_float
             out.append(Placeholder(leaf.shape, dtype))
         elif kind == "float":
-            out.append(Placeholder((), SETTINGS.default_float))
+            out.append(Placeholder((), float64, True))
         else:
             out.append(leaf)
     return unflatten(structure, iter(out))

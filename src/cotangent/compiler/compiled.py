@@ -12,9 +12,10 @@ import numpy as np
 from ..config import STATE
 from ..errors import ArgumentError, ArgumentTypeError, CompileError, ShapeError, TraceError
 from ..gradients import Modes
-from ..tensors import Tensor, Variable
+from ..tensors import Tensor, Variable, lift
 from ..tree import flatten, unflatten
 from ..variables import holds_variables
+from ..weak import Number
 from .arguments import (
     Placeholder,
     argument_names,
@@ -333,7 +334,8 @@ class Jitted:
             values = []
             for i, leaf in enumerate(leaves):
                 if isinstance(leaf, Placeholder):
-                    values.append(trace.argument(leaf.shape, leaf.dtype, names.get(i, f"x{i}")))
+                    x = trace.argument(leaf.shape, leaf.dtype, names.get(i, f"x{i}"))
+                    values.append(Number(x) if leaf.is_number else x)
                 else:
                     values.append(leaf)
             real_args, real_kwargs = unflatten(structure, iter(values))
@@ -349,9 +351,9 @@ class Jitted:
         places: list[int] = []
         kept: list[Any] = []
         for i, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor):
+            if isinstance(leaf, (Tensor, Number)):
                 places.append(i)
-                outputs.append(leaf.value if isinstance(leaf, Variable) else leaf)
+                outputs.append(lift(leaf))
                 kept.append(None)
             elif kind_of(leaf) in ("static", "float", "array") or isinstance(leaf, Rebuild):
                 kept.append(leaf)

@@ -9,6 +9,7 @@ from ..errors import TraceError
 from ..gradients import Gradients
 from ..tensors import Tensor
 from ..tree import LEAF, flatten
+from ..weak import Number
 
 
 class Rebuild:
@@ -47,7 +48,7 @@ def rebuilt(flat: Iterable[Any]) -> Iterator[Any]:
 def _refuse_tensors_as_keys(structure: Any) -> None:
     if structure == LEAF:
         return
-    if len(structure) > 2 and any(isinstance(key, Tensor) for key in structure[1]):
+    if len(structure) > 2 and any(isinstance(key, (Tensor, Number)) for key in structure[1]):
         raise TraceError("ct.jit: a tensor cannot be a key of a dict that is returned")
     for part in structure[2 if len(structure) > 2 else 1]:
         _refuse_tensors_as_keys(part)

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from ..config import EPOCH
-from ..dtypes import is_float
+from ..dtypes import DType, float64, is_float
 from ..entries import NUMBERS, Entry
 from ..errors import GradientError
 from ..recompute import Substitution
-from ..tensors import Tensor, Variable, tensor
+from ..tensors import Tensor, Variable, lift, tensor
 from ..transforms import jvp, vjp
 from ..tree import flatten, unflatten
+from ..weak import Number
 
 _ENTRY = operator.attrgetter("entry")
 
@@ -120,6 +121,7 @@ class Through:
         # alike.
         self._plain = not kwargs and all(type(x) in (Tensor, np.ndarray) for x in args)
         self._only_tensors = self._plain and all(type(x) is Tensor for x in args)
+        self._numbers = {i for i in self._tensors if _dtype_of_number(self._leaves[i])}
         self._leaves = [None if i in self._tensors else x for i, x in enumerate(self._leaves)]
         captured = entry.program.variables
         self.variables = [v for v in captured if v.parameter and is_float(v.dtype)]
@@ -152,7 +154,7 @@ class Through:
             tracked = any(isinstance(x, Tensor) and x.entry is not None for x in given)
             if not (self._tracked or tracked):
                 return None
-            given = [x if isinstance(x, Tensor) else tensor(x) for x in given]
+            given = [x if isinstance(x, Tensor) else tensor(x, _dtype_of_number(x)) for x in given]
         elif not (self._tracked or any(map(_ENTRY, args))):
             return None
         values = self._values
@@ -187,14 +189,13 @@ class Through:
         count = len(self._tensors)
         leaves = list(self._leaves)
         for i, x in zip(self._tensors, inputs[:count], strict=True):
-            leaves[i] = x
+            leaves[i] = Number(x) if i in self._numbers else x
         args, kwargs = unflatten(self._structure, iter(leaves))
         variables = (*self.variables, *self.fixed)
         with Substitution(zip(variables, inputs[count:], strict=True)):
             result = self._function(*args, **kwargs)
-        tensors = [leaf for leaf in flatten(result)[0] if isinstance(leaf, Tensor)]
-        found = tensors[self.numbers[place]]
-        return found.value if isinstance(found, Variable) else found
+        tensors = [leaf for leaf in flatten(result)[0] if isinstance(leaf, (Tensor, Number))]
+        return lift(tensors[self.numbers[place]])
 
     def backward(self, place: int) -> Any:
         """The jitted function ``(*inputs, g)`` of the cotangents of all inputs."""
@@ -233,6 +234,11 @@ def _is_traced(leaf: Any) -> bool:
     if isinstance(leaf, Variable):
         return False
     return isinstance(leaf, (Tensor, np.ndarray, float, np.floating))
+
+
+def _dtype_of_number(leaf: Any) -> DType | None:
+    """float64 for numbers, which keep all their digits."""
+    return float64 if isinstance(leaf, (float, np.floating)) else None
 
 
 def track_results(
