@@ -38,7 +38,7 @@ def _flatten(tree: Any, leaves: list[Any]) -> Any:
     if kind is OrderedDict or kind is defaultdict:
         items = tuple(_flatten(item, leaves) for item in tree.values())
         return (kind, tuple(tree), items, getattr(tree, "default_factory", None))
-    if dataclasses.is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
         parts: list[Any] = []
         names = tuple(x.name for x in dataclasses.fields(tree) if hasattr(tree, x.name))
         items = tuple(_flatten(getattr(tree, name), parts) for name in names)

@@ -21,7 +21,7 @@ from .graph import Node
 # Constants of a program, compared by their values; the first can be results, too.
 _STATIC = (bool, int, str, bytes, type(None), enum.Enum, np.integer, np.bool_)
 _CONSTANT = (slice, range, set, frozenset, complex)
-_NUMBERED = (np.ndarray, Tensor)
+_PLAIN = frozenset((np.ndarray, Tensor, Variable, bool, int, float, str, type(None)))
 
 
 class Identity:
@@ -70,7 +70,7 @@ def with_arrays(args: Any, kwargs: Any) -> tuple[Any, Any]:
     Raises:
         DTypeError: for a masked array in which something is masked.
     """
-    if not kwargs and all(type(x) in _NUMBERED for x in args):
+    if all(map(_is_settled, args)) and (not kwargs or all(map(_is_settled, kwargs.values()))):
         return args, kwargs
     leaves, structure = flatten((args, kwargs))
     changed = False
@@ -82,6 +82,11 @@ def with_arrays(args: Any, kwargs: Any) -> tuple[Any, Any]:
         leaves[i], changed = np.asarray(leaf), True
     both: tuple[Any, Any] = unflatten(structure, iter(leaves)) if changed else (args, kwargs)
     return both
+
+
+def _is_settled(argument: Any) -> bool:
+    """Whether it is plain at first sight: no container, and nothing of another library."""
+    return type(argument) in _PLAIN or hasattr(argument, "announces_changes")
 
 
 def _is_array_like(leaf: Any) -> bool:

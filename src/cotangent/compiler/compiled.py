@@ -103,7 +103,7 @@ class Jitted:
                 entry, inputs = self._resolve(args, kwargs)
                 arrays, before = entry.run(entry.program, inputs)
             else:
-                entry, before = recent.entry, []
+                entry, before = recent.entry, ()
         except Failed as failure:
             inputs = self._signature(args, kwargs)[1]
             raise self._diagnose(failure, (args, kwargs), inputs) from None
@@ -111,7 +111,7 @@ class Jitted:
             refuse_leaked(self.__name__, args, kwargs)
             raise
         if grad and entry.differentiable:
-            return track_results(self, entry, (args, kwargs), arrays, before)
+            return track_results(self, entry, args, kwargs, arrays, before)
         return Tensor(arrays[0]) if entry.single else entry.assemble(map(Tensor, arrays))
 
     def _resolve(self, args: Any, kwargs: Any) -> tuple[Entry, list[Any]]:
@@ -137,7 +137,7 @@ class Jitted:
                 self._recent_watched = recent_call(entry, program, grad, args) if plain else None
                 arrays, before = entry.run(program, inputs)
             else:
-                entry, before = recent.entry, []
+                entry, before = recent.entry, ()
         except Failed as failure:
             entry, inputs = self._resolve(args, kwargs)
             error = self._diagnose(failure, (args, kwargs), inputs, watching=True)
@@ -145,7 +145,7 @@ class Jitted:
                 raise error from None
             arrays, before = entry.run(entry.program, inputs)
         if grad and entry.differentiable:
-            return track_results(self, entry, (args, kwargs), arrays, before)
+            return track_results(self, entry, args, kwargs, arrays, before)
         return entry.assemble(map(Tensor, arrays))
 
     def _watching(self, entry: Entry, args: Any, kwargs: Any) -> Any:

@@ -81,10 +81,10 @@ class Entry:
                 count, values = count + (not values), max(values - 1, 0)
         return found
 
-    def run(self, program: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Tensor]]:
+    def run(self, program: Any, inputs: Sequence[Any]) -> tuple[list[Any], Sequence[Tensor]]:
         """The arrays that `program` gives for `inputs`, and what `state` held before."""
         if not self.state:
-            return program.call(inputs), []
+            return program.call(inputs), ()
         with ARENA.lock:  # no other thread's call comes in between
             before = [Tensor(np.array(variable.peek())) for variable in self.state]
             return program.call(inputs), before

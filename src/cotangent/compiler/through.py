@@ -242,21 +242,23 @@ def _dtype_of_number(leaf: Any) -> DType | None:
 
 
 def track_results(
-    jitted: Any, entry: Any, call: tuple[Any, Any], arrays: Sequence[Any], before: Sequence[Tensor]
-) -> Any:
+    jitted: Any, entry: Any, args: Any, kwargs: Any,
+    arrays: Sequence[Any], before: Sequence[Tensor],
+) -> Any:  # fmt: skip
     """The result of a call that returned `arrays`; those that have derivatives are on the tape, if
     anything that the call read is tracked.
 
     Args:
-        call: positional and keyword arguments.
         before: what the variables in ``entry.state`` held.
     """
     through = entry.through
     if through is None:
-        through = entry.through = Through(jitted, entry, *call)
-    read = through.read(*call, before)
+        through = entry.through = Through(jitted, entry, args, kwargs)
+    read = through.read(args, kwargs, before)
     if read is None:
         return entry.assemble(map(Tensor, arrays))
+    if entry.single:
+        return _on_tape(through, 0, read, arrays[0])
     return entry.assemble([_on_tape(through, i, read, array) for i, array in enumerate(arrays)])
 
 
