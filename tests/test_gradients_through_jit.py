@@ -256,3 +256,130 @@ def test_values_are_let_go_with_the_results_that_need_them():
     del y
     gc.collect()
     assert read() is None
+
+
+ROWS = np.random.default_rng(0).normal(size=(6, 3))
+
+
+class Stateful(nn.Module):
+    """Dropout and running statistics: every call writes variables that are not trained."""
+
+    def __init__(self, seed):
+        ct.manual_seed(seed)
+        self.first, self.norm = nn.Linear(3, 6), nn.BatchNorm1d(6)
+        self.drop, self.last = nn.Dropout(0.4), nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.last(self.drop(self.norm(self.first(x)).tanh())).square().mean()
+
+
+def test_functions_that_draw_and_keep_statistics():
+    """The backward pass of a call draws what the call drew, and keeps nothing a second time."""
+    batches = [ROWS + i * ROWS**2 for i in range(4)]
+    outcomes = []
+    for compiled in (False, True):
+        model = Stateful(0)
+        f = ct.jit(model) if compiled else model
+        ct.manual_seed(7)
+        # All calls first, then the gradients: each of the state that its own call found.
+        losses = [f(x) for x in batches]
+        gradients = [loss.backward() for loss in losses]
+        buffers = {k: v for k, v in model.state_dict().items() if k.startswith("norm.")}
+        outcomes.append((losses, [g.wrt(model.first.weight) for g in gradients], buffers))
+    (losses, gradients, buffers), (other_losses, other_gradients, other_buffers) = outcomes
+    assert buffers["norm.num_batches_tracked"] == 4
+    for a, b in zip(losses + gradients, other_losses + other_gradients, strict=True):
+        _close(b, a)
+    assert len({round(g.numpy().max().item(), 5) for g in gradients}) == 4
+    for name, value in buffers.items():
+        _close(other_buffers[name], value)
+
+
+def test_training_eagerly_around_a_stateful_compiled_forward_pass():
+    finals = []
+    for compiled in (False, True):
+        model, opt = Stateful(1), optim.SGD(lr=0.1, momentum=0.9)
+        f = ct.jit(model) if compiled else model
+        ct.manual_seed(3)
+        for _ in range(5):
+            opt.step(model, f(ROWS).backward())
+        finals.append(model.state_dict())
+    for name, value in finals[0].items():
+        _close(finals[1][name], value, 1e-4)
+
+
+def test_derivatives_of_a_stateful_function_in_every_mode():
+    model = Stateful(2)
+    x = ct.tensor(ROWS)
+    found = []
+    for f in (model, ct.jit(model)):
+        ct.manual_seed(5)
+        second = ct.grad(lambda x, f=f: ct.grad(f)(x).square().sum())(x)
+        _, forward = ct.jvp(f, (x,), (x * x,))
+        found.append((second, forward))
+    for a, b in zip(*found, strict=True):
+        _close(b, a, 1e-4)
+
+
+def test_a_function_that_trains_gives_results_that_are_not_tracked():
+    w = ct.var("w", [1.0, 2.0])
+
+    @ct.jit
+    def step(x):
+        loss = (w * x).sum()
+        w.assign(w - loss.backward().wrt(w))
+        return loss
+
+    loss = step(np.ones(2, np.float32))
+    assert not loss.tracked
+    with pytest.raises(ct.GradientError, match="compiled function that assigns parameters"):
+        loss.backward()
+
+
+def test_a_buffer_that_changes_between_call_and_backward():
+    w = ct.var("w", [1.0, 2.0])
+    scale = ct.var("scale", [3.0, 5.0], requires_grad=False)
+    y = ct.jit(lambda x: (w * scale * x).sum())(np.ones(2, np.float32))
+    scale.assign([30.0, 50.0])
+    assert y.backward().wrt(w).tolist() == [3.0, 5.0]
+
+
+def test_jacobians_and_maps_of_gradients_of_compiled_functions():
+    w = ct.var("w", X[0])
+    f = ct.jit(lambda x: (w * x.tanh() * x).sum())
+    expected = ct.hessian(lambda x: (w * x.tanh() * x).sum())(ct.tensor(X[1]))
+    _close(ct.hessian(f)(ct.tensor(X[1])), expected)
+    _close(ct.jit(ct.hessian(f))(ct.tensor(X[1])), expected)
+    _close(ct.jacobian(ct.grad(ct.jit(f)))(ct.tensor(X[1])), expected)
+    _, pullback = ct.vjp(f, ct.tensor(X[1]))
+    rows = ct.vmap(lambda g: pullback(g)[0])(ct.tensor([1.0, 2.0]))
+    _close(rows[1], 2 * rows[0])
+
+
+def test_results_beside_gradients_keep_their_places():
+    w = ct.var("w", [1.0, 2.0])
+
+    def f(x):
+        gradient = ct.grad(lambda x: (w * x**3).sum())(x)
+        return gradient, ct.argmax(x), (w * x).sum()
+
+    for g in (f, ct.jit(f)):
+        gradient, where, total = g(ct.tensor([3.0, 4.0]))
+        assert where.item() == 1 and not where.tracked
+        assert gradient.sum().backward().wrt(w).tolist() == [27.0, 48.0]
+        assert total.backward().wrt(w).tolist() == [3.0, 4.0]
+
+
+def test_a_call_that_took_gradients_itself():
+    w = ct.var("w", [1.0, 2.0])
+
+    @ct.jit
+    def f(x):
+        loss = (w * x).sum()
+        return {"g": [loss.backward(keep=True)], "n": ct.argmax(x), "loss": loss, "x": x * w}
+
+    found = f(ct.tensor([3.0, 4.0]))
+    gradient = found["g"][0].wrt(w)
+    assert gradient.tolist() == [3.0, 4.0] and not gradient.tracked
+    assert found["loss"].backward().wrt(w).tolist() == [3.0, 4.0]
+    assert found["x"].sum().backward().wrt(w).tolist() == [3.0, 4.0]

@@ -21,7 +21,7 @@ FLOORS = [
     "functional tensors tape gradients transforms variables creation random "
     "activations quantiles operators entries arrays rearrange indexing methods statistics "
     "sorting linalg scopes joint recompute mapping jacobians custom protocols narrow elementary "
-    "placement",
+    "placement weak",
     "compiler testing",
     "nn optim data io distributed",
     "train",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import copy
+import dataclasses
 import functools
+import gc
 import os
 import pickle
 import signal
 import threading
 import warnings
-from typing import NamedTuple
+import weakref
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -889,6 +893,59 @@ def test_a_model_with_a_compiled_method_is_copied_saved_and_walked():
     assert len(model.parameters()) == 2
 
 
+class Doubled(Jitted):
+    @ct.jit
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+def test_a_compiled_method_calls_the_one_that_it_overrides():
+    model = Doubled()
+    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        for _ in range(2):
+            np.testing.assert_allclose(other(X).numpy(), 2 * other.layer(X).numpy(), rtol=1e-5)
+            once = super(Doubled, other).forward(X)
+            np.testing.assert_allclose(once.numpy(), other.layer(X).numpy(), rtol=1e-5)
+
+
+def test_methods_of_classes_and_functions_in_classes_are_compiled():
+    class Table:
+        scale = 3.0
+        root = ct.jit(functools.partial(ct.pow, 2.0))  # takes no object, as it is no function
+
+        @classmethod
+        @ct.jit
+        def scaled(cls, x):
+            return x * cls.scale
+
+        @staticmethod
+        @ct.jit
+        def halved(x):
+            return x / 2
+
+    class Wider(Table):
+        scale = 5.0
+
+    ones = np.ones(2, np.float32)
+    for _ in range(2):
+        assert Table.scaled(ones).tolist() == Table().scaled(ones).tolist() == [3.0, 3.0]
+        assert Wider.scaled(ones).tolist() == [5.0, 5.0]
+        assert Table.halved(ones).tolist() == Table().halved(ones).tolist() == [0.5, 0.5]
+        assert Table().root(2 * ones).tolist() == [4.0, 4.0]
+
+
+def test_a_compiled_method_of_a_class_with_slots_is_refused():
+    class Slotted:
+        __slots__ = ("w",)
+
+        @ct.jit
+        def double(self, x):
+            return x * 2
+
+    with pytest.raises(ct.ArgumentTypeError, match=r"double of Slotted.*__dict__"):
+        Slotted().double(X)
+
+
 def test_functions_of_every_kind_can_be_compiled():
     model = nn.Linear(3, 2)
     np.testing.assert_allclose(ct.jit(model)(X).numpy(), model(X).numpy(), rtol=1e-5, atol=1e-6)
@@ -1143,3 +1200,174 @@ def test_arguments_that_are_no_numbers_are_refused(dtype):
 def test_only_functions_are_compiled():
     with pytest.raises(ct.ArgumentTypeError, match="takes a function, not int"):
         ct.jit(3)
+
+
+# -- arguments of every kind -------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Batch:
+    inputs: Any
+    weights: Any
+    name: str = "none"
+
+    def __post_init__(self):
+        assert not isinstance(self.inputs, ct.Tensor), "checks are those of the caller"
+
+    def total(self):
+        return (self.inputs * self.weights["w"]).sum()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    left: Any
+    rate: float = 0.5
+
+
+def test_dataclasses_that_hold_data_are_containers():
+    f = ct.jit(lambda batch: batch.total())
+    inputs = np.ones(3, np.float32)
+    batch = Batch(inputs, {"w": np.arange(3.0)})
+    assert f(batch).item() == 3.0
+    inputs[:] = 2  # in place: a constant of the trace would not notice
+    assert f(batch).item() == 6.0
+    assert f(Batch(inputs * 2, {"w": np.arange(3.0)})).item() == 12.0
+    assert f._traces == 1
+    f(Batch(inputs, {"w": np.arange(3.0)}, "other"))
+    assert f._traces == 2
+    swap = ct.jit(lambda x: Frozen(x.left * x.rate, x.rate))
+    found = swap(Frozen(inputs, 0.25))
+    assert type(found) is Frozen and found.left.tolist() == [0.5, 0.5, 0.5]
+    stacked = ct.jit(lambda x: x.left + 1).loop(Frozen(np.ones((2, 3)), np.ones(2)))
+    assert stacked.tolist() == [[2.0] * 3] * 2
+    assert ct.vmap(lambda x: x.left.sum())(Frozen(np.ones((2, 3)), np.ones(2))).tolist() == [3, 3]
+
+
+def test_dataclasses_of_settings_and_variables_are_captured():
+    @dataclasses.dataclass
+    class Settings:
+        rate: float
+        w: Any
+
+    settings = Settings(0.5, ct.var("w", [1.0, 2.0]))
+    # A rate that decides what is computed has to be a number, not a traced value.
+    f = ct.jit(lambda s, x: (s.w * x).sum() if s.rate > 0 else x.sum())
+    x = np.ones(2, np.float32)
+    assert f(settings, x).item() == 3.0
+    settings.w.assign([5.0, 6.0])
+    assert f(settings, x).item() == 11.0
+    settings.w = ct.var("v", [7.0, 8.0])
+    assert f(settings, x).item() == 15.0
+    settings.rate = 0.0
+    assert f(settings, x).item() == 2.0
+
+
+def test_dicts_of_special_kinds_are_containers():
+    ordered = collections.OrderedDict(b=np.ones(2), a=np.ones(3))
+    default = collections.defaultdict(list, x=[np.ones(2)])
+
+    def f(d):
+        assert list(d) in (["b", "a"], ["x"])
+        for part in ct.jit(lambda x: x)(d).values():
+            assert isinstance(part, (ct.Tensor, list))
+        return d
+
+    found = ct.jit(f)(ordered)
+    assert type(found) is collections.OrderedDict and list(found) == ["b", "a"]
+    assert found["a"].tolist() == [1, 1, 1]
+    found = ct.jit(f)(default)
+    assert type(found) is collections.defaultdict and found["other"] == []
+    total = ct.jit(lambda d: d["b"].sum())
+    assert total(ordered).item() == 2.0
+    ordered["b"][:] = 4
+    assert total(ordered).item() == 8.0 and total._traces == 1
+
+
+def test_gradients_are_results_in_containers_of_every_kind():
+    model = _model()
+
+    class Pair(NamedTuple):
+        loss: Any
+        parts: Any
+
+    @ct.jit
+    def f(x, y):
+        loss = nn.cross_entropy_loss(model(x), y)
+        gradients = loss.backward(keep=True)
+        return Pair(loss, collections.OrderedDict(a=gradients, b=[Frozen(loss * 2, gradients)]))
+
+    expected = nn.cross_entropy_loss(model(X), Y).backward()
+    found = f(X, Y)
+    for gradients in (found.parts["a"], found.parts["b"][0].rate):
+        assert len(list(gradients)) == 4
+        for v, value in gradients.items():
+            np.testing.assert_allclose(value.numpy(), expected.wrt(v).numpy(), rtol=1e-4, atol=1e-6)
+    assert found.parts["b"][0].left.item() == 2 * found.loss.item()
+    assert f.loop(np.stack([X, X]), np.stack([Y, Y])).loss.shape == (2,)
+
+
+def test_constants_are_compared_by_value():
+    f = ct.jit(lambda x, part, names: x[part] * len(names))
+    for _ in range(3):
+        assert f(X, slice(0, 2), {"a", "b"}).shape == (2, 3)
+        assert f(X, slice(1, 2), range(3)).shape == (1, 3)
+    assert f._traces == 2
+    names = {"a"}
+    one = f(X, slice(0, 2), names).numpy().copy()
+    names.add("b")
+    np.testing.assert_array_equal(f(X, slice(0, 2), names).numpy(), 2 * one)
+
+
+def test_models_as_arguments_are_not_kept_for_ever():
+    f = ct.jit(lambda model, x: model(x))
+    alive = []
+    with pytest.warns(RuntimeWarning, match=r"argument model, which was <.*Linear object at"):
+        for _ in range(80):
+            model = nn.Linear(3, 2)
+            alive.append(weakref.ref(model))
+            np.testing.assert_allclose(f(model, X).numpy(), model(X).numpy(), rtol=1e-5, atol=1e-6)
+    del model
+    gc.collect()
+    assert sum(x() is not None for x in alive) <= 64
+
+
+class Foreign:
+    """An array of another library, by the protocol that they share."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape, self.dtype = array.shape, f"foreign.{array.dtype}"
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_arrays_of_other_libraries_are_arrays():
+    w = ct.var("w", [1.0, 2.0])
+    f = ct.jit(lambda x, scale: (x * w * scale).sum())
+    for i in range(3):
+        y = f(Foreign(np.full(2, i, np.float32)), scale=Foreign(np.array(2.0)))
+        assert y.item() == 6.0 * i and y.backward().wrt(w).tolist() == [2.0 * i, 2.0 * i]
+    assert f._traces == 1
+    assert f.loop(Foreign(np.ones((3, 2), np.float32)), np.ones(3)).tolist() == [3.0] * 3
+    assert f.profile(Foreign(np.ones(2)), np.float32(1.0), seconds=0.001).rows
+
+
+def test_masked_arrays_are_refused_where_something_is_masked():
+    masked = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+    step = ct.jit(lambda x: x * 2)
+    for use in (step, ct.tensor, ct.asarray, lambda x: ct.var("w", x), lambda x: ct.add(x, 1),
+                lambda x: step.loop(x), lambda x: step({"x": x})):  # fmt: skip
+        with pytest.raises(ct.DTypeError, match=r"1 of 3 elements are masked .*filled"):
+            use(masked)
+    whole = np.ma.array([1.0, 2.0])
+    assert step(whole).tolist() == [2.0, 4.0] and ct.tensor(whole).tolist() == [1.0, 2.0]
+
+
+def test_what_needs_a_python_integer_says_what_to_write():
+    advice = r"pass an int, which is a constant .* ct\.take"
+    for f in (lambda x, i: x[i : i + 1], lambda x, i: [x for _ in range(i)], lambda x, i: [x][i]):
+        with pytest.raises(ct.TraceError, match=advice):
+            ct.jit(f)(X, np.array(1))
+    with pytest.raises(ct.TraceError, match="make variables and layers outside"):
+        ct.jit(lambda x: nn.Linear(3, 2)(x))(X)

@@ -544,3 +544,30 @@ def test_activations_against_torch(name):
     np.testing.assert_allclose(np.array(value)[keep], plain[keep], rtol=1e-13, atol=1e-300)
     keep = finite & np.isfinite(expected)
     np.testing.assert_allclose(np.array(slope)[keep], expected[keep], rtol=1e-10, atol=1e-300)
+
+
+def test_formats_are_those_of_the_number():
+    loss = ct.tensor(1.23456)
+    assert (
+        f"{loss:.2f}|{loss:8.1e}|{ct.tensor([3]):d}|{ct.var('w', 2.5):.1f}" == "1.23| 1.2e+00|3|2.5"
+    )
+    assert f"{loss}" == str(loss)
+    with pytest.raises(ShapeError, match=r"shape \(2,\) has 2 elements"):
+        f"{ct.tensor([1.0, 2.0]):.2f}"
+
+
+@pytest.mark.parametrize("dtype", [ct.float16, ct.float32, ct.float64])
+def test_numbers_of_numpy_are_weak_in_powers_and_quotients(dtype):
+    x = ct.asarray(np.array([1.0, 2.0], dtype))
+    for number in (np.float64(0.3), np.float32(0.3), np.int64(3), np.int8(2)):
+        for result in (x**number, number**x, x / number, number / x):
+            assert result.dtype == dtype
+    whole = ct.tensor([1, 2])
+    assert (np.float64(0.3) ** whole).dtype == (whole ** np.float64(0.3)).dtype == ct.float32
+    assert (whole / np.int64(3)).dtype == (np.int64(3) / whole).dtype == ct.float32
+
+
+def test_a_number_put_at_an_index_keeps_its_digits():
+    x = ct.asarray(np.zeros(3))
+    assert x.at[1].set(0.1).tolist() == [0.0, 0.1, 0.0]
+    assert x.at[:2].add(0.1).tolist() == [0.1, 0.1, 0.0]

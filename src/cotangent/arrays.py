@@ -8,7 +8,7 @@ import numpy as np
 
 from .backends import NUMPY
 from .config import SETTINGS
-from .dtypes import DType, as_dtype, float64, is_float, is_integer, is_supported
+from .dtypes import DType, as_dtype, float64, is_float, is_integer, is_supported, is_unknown
 from .errors import ArgumentError, DTypeError, ShapeError
 
 Array = np.ndarray[Any, Any]
@@ -16,6 +16,8 @@ Array = np.ndarray[Any, Any]
 
 def dtype_of(what: str, data: Any) -> DType:
     """The dtype that NumPy gives to `data`."""
+    if is_unknown(data):
+        return float64
     try:
         return np.asarray(data).dtype
     except ValueError as error:
@@ -24,6 +26,8 @@ def dtype_of(what: str, data: Any) -> DType:
 
 def new_array(what: str, data: Any, dtype: Any) -> Array:
     """A new NumPy array that holds `data`; Python floats and float64 become the default float."""
+    if isinstance(data, np.ma.MaskedArray):
+        refuse_masked(what, data)
     try:
         source = np.asarray(data)
     except ValueError as error:
@@ -37,6 +41,16 @@ def new_array(what: str, data: Any, dtype: Any) -> Array:
             "a tensor holds bool, integers or floats"
         )
     return copy_as(what, source, as_dtype(dtype))
+
+
+def refuse_masked(what: str, data: np.ma.MaskedArray[Any, Any]) -> None:
+    """Raise if something is masked: what is under a mask is no value."""
+    count = int(np.count_nonzero(data.mask))
+    if count:
+        raise DTypeError(
+            f"{what}: a tensor has no mask, and {count} of {data.size} elements are masked (shape "
+            f"{data.shape}); fill them with .filled(value), and pass the mask beside it if needed"
+        )
 
 
 def copy_as(what: str, source: Array, dtype: DType) -> Array:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, ArgumentTypeError, Error
+from .dtypes import is_unknown
+from .errors import ArgumentError, ArgumentTypeError, Error, TraceError
 
 # More elements than this no array has.
 _MOST = 2**62
@@ -35,6 +36,17 @@ def whole(what: str, name: str, value: Any, least: int = -_MOST) -> int:
     return number
 
 
+def refuse_unknown(what: str, name: str, value: Any) -> None:
+    """Raise for a number that is an argument of a compiled function, where it decides what is
+    computed."""
+    if is_unknown(value):
+        raise TraceError(
+            f"{what}: {name} must be known when the function is traced, and a Python float among "
+            "the arguments of a compiled function is not; let the function close over it, or pass "
+            "an object that holds it"
+        )
+
+
 def real(what: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> Any:
     """`value` itself, which must be a number in [low, high], not NaN.
 
@@ -42,6 +54,7 @@ def real(what: str, name: str, value: Any, low: float = -math.inf, high: float =
     0.5
     """
     bad = isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating))
+    refuse_unknown(what, name, value)
     if bad:
         raise ArgumentTypeError(f"{what}: {name} must be a number, not {value!r}")
     if not low <= value <= high:

@@ -86,6 +86,11 @@ def is_integer(dtype: DType) -> bool:
     return dtype.kind in "iu"
 
 
+def is_unknown(value: Any) -> bool:
+    """Whether it is a `weak.Number`: a float whose value is not known yet."""
+    return hasattr(value, "alone")
+
+
 def finfo(dtype: Any) -> Any:
     """The limits of a float dtype: ``bits``, ``eps``, ``max``, ``min``, ``smallest_normal``.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import ops
 from .checks import whole
-from .dtypes import as_dtype, bool_, int64, is_float, is_integer
+from .dtypes import as_dtype, bool_, int64, is_float, is_integer, is_unknown
 from .errors import ArgumentTypeError, ShapeError
 from .ops import lift
 from .shapes import (
@@ -24,6 +24,8 @@ from .shapes import (
     normalize_axis,
     resolve_reshape,
 )
+
+_NUMBERS = (int, float, np.integer, np.floating)
 
 
 def astype(x: Any, dtype: Any) -> Any:
@@ -189,7 +191,7 @@ def matmul(x: Any, y: Any) -> Any:
 
 def true_divide(x: Any, y: Any) -> Any:
     """x / y, broadcast; integer tensors become the default float first."""
-    x, y = (_as_float(v) if hasattr(v, "dtype") else v for v in (x, y))
+    x, y = (_as_float(v) if hasattr(v, "dtype") and not _is_weak(v) else v for v in (x, y))
     return ops.divide(x, y)
 
 
@@ -211,7 +213,7 @@ def power(x: Any, exponent: Any) -> Any:
     >>> power(lift([2.0, 3.0]), 3).tolist()
     [8.0, 27.0]
     """
-    number = isinstance(exponent, (int, float, np.integer, np.floating))
+    number = isinstance(exponent, _NUMBERS)
     if not number or (exponent % 1 and exponent not in (0.5, -0.5)):
         return _any_power(x, exponent)
     x = lift(x)
@@ -228,12 +230,17 @@ def power(x: Any, exponent: Any) -> Any:
 
 def _any_power(x: Any, y: Any) -> Any:
     """x**y by logarithm and exponential, integers as the default float."""
-    base, exponent = (v if isinstance(v, (int, float)) else lift(v) for v in (x, y))
-    if hasattr(base, "dtype") and not is_float(base.dtype):
+    base, exponent = (v if _is_weak(v) else lift(v) for v in (x, y))
+    if not (_is_weak(base) or is_float(base.dtype)):
         base = astype(base, float)
-    if hasattr(exponent, "dtype") and not is_float(exponent.dtype):
-        exponent = astype(exponent, base.dtype if hasattr(base, "dtype") else float)
+    if not (_is_weak(exponent) or is_float(exponent.dtype)):
+        exponent = astype(exponent, float if _is_weak(base) else base.dtype)
     return ops.pow(base, exponent)
+
+
+def _is_weak(x: Any) -> bool:
+    """Whether it takes the dtype of what is beside it: a number of Python or NumPy."""
+    return isinstance(x, _NUMBERS) or is_unknown(x)
 
 
 def relu(x: Any) -> Any:

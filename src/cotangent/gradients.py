@@ -288,7 +288,8 @@ def backward(y: Tensor, keep: bool = False, differentiable: bool = False) -> Gra
     if y.entry is None:
         raise GradientError(
             "backward: nothing in this result is tracked, so there is nothing to differentiate; "
-            "make parameters with ct.var, and check for detach(), no_grad() and frozen layers"
+            "make parameters with ct.var, and check for detach(), no_grad() and frozen layers; "
+            "what a compiled function that assigns parameters returns is not tracked either"
         )
     seeds = [(y.entry, one_like(y))]
     found = pull_back(seeds, None, differentiable)

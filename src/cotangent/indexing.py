@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import ops
-from .dtypes import bool_, int64, is_float, is_integer
+from .dtypes import bool_, int64, is_float, is_integer, is_unknown
 from .errors import ArgumentError, ArgumentTypeError, BoundsError, DTypeError, ShapeError
 from .functional import as_index, astype, broadcast_to, permute_dims, reshape
 from .ops import lift
@@ -324,6 +324,8 @@ def _constant(values: Any, x: Any) -> Any:
             f"at: {made.dtype} values cannot go into a tensor of {x.dtype} (shape {x.shape}); "
             "convert one of them with .astype(...)"
         )
+    if is_float(made.dtype) and (isinstance(values, float) or is_unknown(values)):
+        return ops.multiply(astype(lift(1), x.dtype), values)  # numbers are weak
     return made
 
 

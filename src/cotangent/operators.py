@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import activations, functional, ops, statistics
-from .errors import MutationError
+from .errors import MutationError, ShapeError
 from .methods import Methods
 from .protocols import NumPyProtocols
 
@@ -116,6 +116,23 @@ class Operators(Methods, NumPyProtocols):
 
     def __invert__(self) -> Tensor:
         return _bits(self, ops.bitwise_invert, ops.logical_not)(self)
+
+    def __format__(self: Any, spec: str) -> str:
+        """As text; a specification such as ``.3f`` is that of the only element."""
+        return format(self.item(), spec) if spec else str(self)
+
+    @property
+    def T(self: Any) -> Tensor:  # noqa: N802 (the Array API name)
+        """A matrix with its two axes exchanged."""
+        if self.ndim != 2:
+            raise ShapeError(f"T: shape {self.shape} is not a matrix; use mT or permute_dims")
+        swapped: Tensor = ops.swap_last(self)
+        return swapped
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 (the Array API name)
+        """The tensor with its last two axes exchanged."""
+        return functional.matrix_transpose(self)
 
     # -- methods that are functions too ---------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .config import STATE
@@ -32,12 +32,28 @@ class Recorder(Scope):
         super().write(variable, new)
 
 
-class Replay(Scope):
-    """Gives variables the values that a `Recorder` saw, and keeps what is written to itself, so
-    that a second run computes the same, random numbers included, and changes nothing."""
+class Substitution(Scope):
+    """Gives variables the values that a call saw, and keeps what is written to itself, so that a
+    second run computes the same, random numbers included, and changes nothing.
 
-    def __init__(self, values: dict[int, tuple[Variable, Tensor]]) -> None:
-        self._values = {number: value for number, (_, value) in values.items()}
+    Args:
+        values: pairs of a variable and its value.
+    """
+
+    def __init__(self, values: Iterable[tuple[Variable, Tensor]]) -> None:
+        self._values = {id(variable): value for variable, value in values}
+
+    def read(self, variable: Variable) -> Tensor:
+        value = self._values.get(id(variable))
+        return super().read(variable) if value is None else value
+
+    def write(self, variable: Variable, new: Tensor) -> None:
+        self._values[id(variable)] = variable.wrap(new.data)
+
+
+class Replay(Substitution):
+    """A `Substitution` in a region of its own: what a checkpoint computes again is merged with
+    nothing."""
 
     def __enter__(self) -> Replay:
         super().__enter__()
@@ -47,13 +63,6 @@ class Replay(Scope):
     def __exit__(self, *exc: object) -> None:
         self.leave_region()
         super().__exit__(*exc)
-
-    def read(self, variable: Variable) -> Tensor:
-        value = self._values.get(id(variable))
-        return super().read(variable) if value is None else value
-
-    def write(self, variable: Variable, new: Tensor) -> None:
-        self._values[id(variable)] = variable.wrap(new.data)
 
 
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -130,7 +139,7 @@ class _Again:
 
     def _run(self) -> list[Any]:
         f, args, kwargs = self._call
-        with Replay(self._values), Modes(True):
+        with Replay(self._values.values()), Modes(True):
             return flatten(f(*args, **kwargs))[0]
 
     def pull(self, cotangents: dict[int, Tensor]) -> list[Tensor | None]:

@@ -23,6 +23,7 @@ from .narrow import computes_narrow, evaluate_narrow
 from .ops import Primitive, astype
 from .placement import allocate, home_of
 from .tensors import Tensor, Unplaced, Variable, lift
+from .weak import Number
 
 _SCALARS: dict[tuple[Any, DType], Tensor] = {}
 _MOST_SCALARS = 128
@@ -212,7 +213,7 @@ def _as_tensor(x: Any) -> Tensor | None:
         return Tensor(x.data)
     if kind is Variable:
         return x.value
-    if kind is float or kind is int or isinstance(x, (bool, int, float)):
+    if kind is float or kind is int or isinstance(x, (bool, int, float, Number)):
         return None
     if isinstance(x, np.generic) and is_supported(x.dtype):
         return None
@@ -222,7 +223,7 @@ def _as_tensor(x: Any) -> Tensor | None:
 
 def _weak_dtype(value: Any, strong: DType | None) -> DType:
     kind = value.dtype.kind if isinstance(value, np.generic) else None
-    if isinstance(value, float) or (kind is not None and is_float(value.dtype)):
+    if isinstance(value, (float, Number)) or (kind is not None and is_float(value.dtype)):
         return strong if strong is not None and is_float(strong) else SETTINGS.default_float
     if isinstance(value, bool) or kind == "b":
         return bool_ if strong is None else strong
@@ -234,6 +235,8 @@ def scalar(value: Any, dtype: DType) -> Tensor:
 
     Raises `ArgumentError` for an integer that `dtype` cannot hold.
     """
+    if isinstance(value, Number):
+        return value.alone(dtype)
     found = _SCALARS.get((value, dtype))
     if found is not None and value != 0:
         return found

@@ -18,7 +18,7 @@ from .arrays import copy_as, dtype_of, new_array
 from .backends import DeviceArray, backend_of, find_backend, is_concrete
 from .callers import user_line
 from .config import EPOCH, STATE
-from .dtypes import DType, as_dtype, is_float
+from .dtypes import DType, as_dtype, is_float, is_unknown
 from .entries import Entry, leaf
 from .errors import (
     ArgumentError,
@@ -99,18 +99,6 @@ class Tensor(Operators):
     def tracked(self) -> bool:
         """Whether gradients can flow to what this tensor was computed from."""
         return self.entry is not None
-
-    @property
-    def T(self) -> Tensor:  # noqa: N802 (the Array API name)
-        """A matrix with its two axes exchanged."""
-        if self.ndim != 2:
-            raise ShapeError(f"T: shape {self.shape} is not a matrix; use mT or permute_dims")
-        return ops.swap_last(self)
-
-    @property
-    def mT(self) -> Tensor:  # noqa: N802 (the Array API name)
-        """The tensor with its last two axes exchanged."""
-        return functional.matrix_transpose(self)
 
     # -- values out -----------------------------------------------------------------------
 
@@ -209,7 +197,12 @@ class Tensor(Operators):
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
             raise DTypeError(f"an index must be an integer, not a tensor of {self.dtype}")
-        return int(self._number("use as an index"))
+        self._refuse_in_trace(
+            "use as a Python integer (an index of a list, a bound of a slice, range)",
+            "pass an int, which is a constant of the program, or index tensors by tensors: "
+            "ct.take(x, start + ct.arange(length))",
+        )
+        return int(self.item())
 
     def __len__(self) -> int:
         if not self.shape:
@@ -340,6 +333,7 @@ class Variable(Unchangeable, Tensor):
             ShapeError: if the shape differs.
         """
         # What is no tensor yet is taken in the variable's own dtype, which no digit is lost by.
+        value = value.alone(self.dtype) if is_unknown(value) else value
         own = isinstance(value, Tensor)
         new = lift(value) if own else Unplaced(new_array("assign", value, self.dtype))
         if new.shape != self.shape:
@@ -430,11 +424,14 @@ def _rebuild(
 def _allocated(what: str, data: Any, dtype: Any) -> Any:
     """A new payload that holds `data`, where creation functions allocate. A tensor keeps its
     dtype unless another is given, and stays where it is outside of `ct.backend`."""
+    if is_unknown(data):
+        return data.alone(None if dtype is None else as_dtype(dtype)).data
     if not isinstance(data, Tensor):
         return allocate(new_array(what, data, dtype))
     if what != "var" and not is_concrete(data.data):  # of a trace, or of `vmap`: no values yet
         same = data.detach()
         return (same if dtype is None else ops.astype(same, dtype=as_dtype(dtype))).data
+    data._refuse_in_trace(f"ct.{what}", "make variables and layers outside, once")
     source = data.numpy()
     array = copy_as(what, source, source.dtype if dtype is None else as_dtype(dtype))
     return allocate(array, home_of(data.data) if STATE.backend is None else None)
@@ -494,4 +491,6 @@ def lift(value: Any) -> Tensor:
     makes them."""
     if isinstance(value, Variable):
         return value.value  # so that no function hands on the variable, which changes
-    return value if isinstance(value, Tensor) else Unplaced(new_array("tensor", value, None))
+    if isinstance(value, Tensor):
+        return value
+    return value.alone() if is_unknown(value) else Unplaced(new_array("tensor", value, None))

@@ -1,7 +1,14 @@
-"""Nested containers (lists, tuples, dicts) as flat lists of leaves, and back."""
+"""Nested containers as flat lists of leaves, and back.
+
+Containers are lists, tuples, named tuples, dicts (also ordered ones, and those with a default), and
+dataclasses that hold data: arrays or tensors, at any depth. Other dataclasses are leaves, as
+settings and models are: nobody wants their numbers traced.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,8 +35,23 @@ def _flatten(tree: Any, leaves: list[Any]) -> Any:
         return ("dict", tuple(tree), tuple(_flatten(item, leaves) for item in tree.values()))
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return (kind, tuple(_flatten(item, leaves) for item in tree))
+    if kind is OrderedDict or kind is defaultdict:
+        items = tuple(_flatten(item, leaves) for item in tree.values())
+        return (kind, tuple(tree), items, getattr(tree, "default_factory", None))
+    if hasattr(kind, "__dataclass_fields__"):
+        parts: list[Any] = []
+        names = tuple(x.name for x in dataclasses.fields(tree) if hasattr(tree, x.name))
+        items = tuple(_flatten(getattr(tree, name), parts) for name in names)
+        if any(map(_is_data, parts)):
+            leaves += parts
+            return (kind, names, items)
     leaves.append(tree)
     return LEAF
+
+
+def _is_data(leaf: Any) -> bool:
+    """Whether it is an array or tensor, or stands for one; variables belong to models."""
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not hasattr(leaf, "assign")
 
 
 def unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
@@ -39,10 +61,26 @@ def unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
     kind = structure[0]
     if kind == "dict":
         return {k: unflatten(s, leaves) for k, s in zip(structure[1], structure[2], strict=True)}
+    if len(structure) > 2:
+        return _with_names(kind, structure, leaves)
     items = [unflatten(item, leaves) for item in structure[1]]
     if kind == "list":
         return items
     return tuple(items) if kind == "tuple" else kind(*items)
+
+
+def _with_names(kind: Any, structure: Any, leaves: Iterator[Any]) -> Any:
+    """A dict of a special kind, or a dataclass, whose checks are not run again."""
+    items = [unflatten(item, leaves) for item in structure[2]]
+    pairs = zip(structure[1], items, strict=True)
+    if kind is OrderedDict:
+        return OrderedDict(pairs)
+    if kind is defaultdict:
+        return defaultdict(structure[3], pairs)
+    made = object.__new__(kind)
+    for name, item in pairs:
+        object.__setattr__(made, name, item)
+    return made
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import refuse_masked
 from ..config import SETTINGS, STATE
 from ..dtypes import DType, float64, is_supported
 from ..errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, TraceError
@@ -17,30 +18,79 @@ from ..tensors import Tensor, Variable
 from ..tree import flatten, unflatten
 from .graph import Node
 
-_STATIC = (bool, int, str, bytes, type(None), enum.Enum)
+# Constants of a program, compared by their values; the first can be results, too.
+_STATIC = (bool, int, str, bytes, type(None), enum.Enum, np.integer, np.bool_)
+_CONSTANT = (slice, range, set, frozenset, complex)
+_PLAIN = frozenset((np.ndarray, Tensor, Variable, bool, int, float, str, type(None)))
+
+
+class Identity:
+    """An object as a part of a key: equal to itself only, and alive as long as the key is."""
+
+    __slots__ = ("item",)
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+    def __hash__(self) -> int:
+        return id(self.item)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and other.item is self.item
 
 
 class Placeholder:
-    """The shape and dtype of an argument."""
+    """The shape and dtype of an argument, and whether it is a number of Python or NumPy."""
 
-    __slots__ = ("shape", "dtype")
+    __slots__ = ("shape", "dtype", "is_number")
 
-    def __init__(self, shape: Shape, dtype: DType) -> None:
+    def __init__(self, shape: Shape, dtype: DType, is_number: bool = False) -> None:
         self.shape = shape
         self.dtype = dtype
+        self.is_number = is_number
 
 
 def kind_of(leaf: Any) -> str:
-    """How an argument takes part: "array", "float", "static" or "captured"."""
+    """How an argument takes part: "array", "float", "static", "constant" or "captured"."""
     if isinstance(leaf, Variable):
         return "captured"
     if isinstance(leaf, (Tensor, np.ndarray)):
         return "array"
     if isinstance(leaf, (float, np.floating)):
         return "float"
-    if isinstance(leaf, (*_STATIC, np.integer, np.bool_)):
+    if isinstance(leaf, _STATIC):
         return "static"
-    return "captured"
+    return "constant" if isinstance(leaf, _CONSTANT) else "captured"
+
+
+def with_arrays(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments with arrays of other libraries (PyTorch's, JAX's, columns of pandas) as those
+    of NumPy, without a copy where that can be.
+
+    Raises:
+        DTypeError: for a masked array in which something is masked.
+    """
+    if all(map(_is_settled, args)) and (not kwargs or all(map(_is_settled, kwargs.values()))):
+        return args, kwargs
+    leaves, structure = flatten((args, kwargs))
+    changed = False
+    for i, leaf in enumerate(leaves):
+        if isinstance(leaf, np.ma.MaskedArray):
+            refuse_masked("ct.jit", leaf)
+        elif isinstance(leaf, (Tensor, np.ndarray, np.generic)) or not _is_array_like(leaf):
+            continue
+        leaves[i], changed = np.asarray(leaf), True
+    both: tuple[Any, Any] = unflatten(structure, iter(leaves)) if changed else (args, kwargs)
+    return both
+
+
+def _is_settled(argument: Any) -> bool:
+    """Whether it is plain at first sight: no container, and nothing of another library."""
+    return type(argument) in _PLAIN or hasattr(argument, "announces_changes")
+
+
+def _is_array_like(leaf: Any) -> bool:
+    return hasattr(leaf, "__array__") and hasattr(leaf, "dtype") and hasattr(leaf, "shape")
 
 
 def placeholders(args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -59,7 +109,7 @@ def placeholders(args: Any, kwargs: Any) -> tuple[Any, Any]:
             dtype = leaf.dtype.newbyteorder("=") if keep else SETTINGS.default_float
             out.append(Placeholder(leaf.shape, dtype))
         elif kind == "float":
-            out.append(Placeholder((), SETTINGS.default_float))
+            out.append(Placeholder((), float64, True))
         else:
             out.append(leaf)
     return unflatten(structure, iter(out))
@@ -74,8 +124,8 @@ def argument_names(function: Callable[..., Any], args: Any) -> dict[int, str]:
     return dict(enumerate(names)) if all(isinstance(a, Placeholder) for a in args) else {}
 
 
-def general_signature(args: Any, kwargs: Any, keep: dict[int, Any]) -> tuple[Any, list[Any]]:
-    """What a program is made for, and the arrays to run it on; `keep` gets what is captured."""
+def general_signature(args: Any, kwargs: Any) -> tuple[Any, list[Any]]:
+    """What a program is made for, and the arrays to run it on."""
     leaves, structure = flatten((args, kwargs))
     parts: list[Any] = [STATE.grad, structure]
     inputs: list[Any] = []
@@ -88,12 +138,17 @@ def general_signature(args: Any, kwargs: Any, keep: dict[int, Any]) -> tuple[Any
         elif kind == "float":
             parts.append(float)
             inputs.append(leaf)
-        elif kind == "static":
-            parts += (type(leaf), leaf)
+        elif kind != "captured":
+            parts += (type(leaf), _hashable(leaf))
         else:
-            parts.append(id(leaf))
-            keep[id(leaf)] = leaf
+            parts.append(Identity(leaf))
     return tuple(parts), inputs
+
+
+def _hashable(leaf: Any) -> Any:
+    if isinstance(leaf, slice):
+        return leaf.start, leaf.stop, leaf.step
+    return frozenset(leaf) if isinstance(leaf, set) else leaf
 
 
 def refuse_leaked(name: str, args: Any, kwargs: Any) -> None:
@@ -155,4 +210,7 @@ def _named_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> di
 
 
 def _described(leaf: Any) -> str:
-    return f"{leaf.dtype}{leaf.shape}" if isinstance(leaf, Placeholder) else repr(leaf)
+    if isinstance(leaf, Placeholder):
+        return f"{leaf.dtype}{leaf.shape}"
+    # Two models of one structure look alike, but are not one.
+    return object.__repr__(leaf) if kind_of(leaf) == "captured" else repr(leaf)

@@ -12,9 +12,10 @@ import numpy as np
 from ..config import STATE
 from ..errors import ArgumentError, ArgumentTypeError, CompileError, ShapeError, TraceError
 from ..gradients import Modes
-from ..tensors import Tensor, Variable
+from ..tensors import Tensor, Variable, lift
 from ..tree import flatten, unflatten
 from ..variables import holds_variables
+from ..weak import Number
 from .arguments import (
     Placeholder,
     argument_names,
@@ -25,6 +26,7 @@ from .arguments import (
     refuse_leaked,
     stacked,
     what_varies,
+    with_arrays,
 )
 from .diagnose import diagnose
 from .entry import Entry, Recent, Traced, recent_call
@@ -62,20 +64,24 @@ class Jitted:
         self._traces = 0
         self._warned = False
         self._last: tuple[Any, Any] | None = None
-        self._keep: dict[int, Any] = {}
         self._staging = Staging()
         # One attribute, so that another thread's call cannot come between its parts.
         self._recent: Recent | None = None
         self._recent_watched: Recent | None = None
+        # Of a method: what it is in the class, of which this is the one of an object.
+        self._unbound: Jitted | None = None
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        if instance is None:
-            return self
-        name = f"_jitted_{self._function.__name__}"
-        bound = vars(instance).get(name)
-        if bound is None:
+        if instance is None or not hasattr(self._function, "__get__"):
+            return self  # a layer or partial function in a class takes no object either
+        name = f"_jitted_{self.__qualname__}"
+        bound = _attributes(instance, self.__name__).get(name)
+        # A copied object finds its most derived method under every name.
+        if bound is None or bound._unbound is not self:
             bound = self.like(self._function.__get__(instance, owner))
-            vars(instance)[name] = bound
+            bound._unbound = self
+            keep = type.__setattr__ if isinstance(instance, type) else _keep_attribute
+            keep(instance, name, bound)
         return bound
 
     def like(self, function: Callable[..., Any]) -> Jitted:
@@ -98,30 +104,31 @@ class Jitted:
         try:
             arrays = None if recent is None or kwargs else recent.call(args, grad)
             if arrays is None or recent is None:
+                args, kwargs = with_arrays(args, kwargs)
                 entry, inputs = self._resolve(args, kwargs)
                 program = entry.program if trace is None else self._watched(entry, args, kwargs)
-                arrays = program.call(inputs)
+                arrays, before = entry.run(program, inputs)
             else:
-                entry = recent.entry
+                entry, before = recent.entry, ()
         except Failed as failure:
-            entry, arrays = self._call_again(args, kwargs, failure, trace is not None)
+            entry, arrays, before = self._call_again(args, kwargs, failure, trace is not None)
         except TypeError:
             refuse_leaked(self.__name__, args, kwargs)
             raise
         if grad and entry.differentiable:
-            return track_results(self, entry, args, kwargs, arrays)
-        return Tensor(arrays[0]) if entry.single else entry.assemble(arrays)
+            return track_results(self, entry, args, kwargs, arrays, before)
+        return Tensor(arrays[0]) if entry.single else entry.assemble(map(Tensor, arrays))
 
     def _call_again(
         self, args: Any, kwargs: Any, failure: Failed, watched: bool
-    ) -> tuple[Entry, list[Any]]:
+    ) -> tuple[Entry, list[Any], Sequence[Tensor]]:
         """After a call that failed: raise the error, unless what is watched came in with an
         argument, a variable or a constant; then call without looking."""
         entry, inputs = self._resolve(args, kwargs)
         error = self._diagnose(failure, (args, kwargs), inputs, watched)
         if error is not None:
             raise error from None
-        return entry, entry.program.call(inputs)
+        return entry, *entry.run(entry.program, inputs)
 
     def _resolve(self, args: Any, kwargs: Any) -> tuple[Entry, list[Any]]:
         """The program for a call, and the arrays to run it on."""
@@ -168,6 +175,7 @@ class Jitted:
             BoundsError, ...: as the call would, naming the iteration. Then no variable has changed:
                 the whole loop is undone.
         """
+        args, _ = with_arrays(args, {})
         leaves, structure = flatten(args)
         arrays = [stacked(leaf) for leaf in leaves]
         times = common_length(arrays)
@@ -189,11 +197,11 @@ class Jitted:
             again = unflatten(structure, iter([Tensor(x) for x in part]))
             error = self._diagnose(failure, (again, {}), part, watching)
             if error is None:
-                return entry.assemble(entry.program.loop(arrays, times))
+                return entry.assemble(map(Tensor, entry.program.loop(arrays, times)))
             error.add_note(f"in iteration {failure.iteration} of the loop; nothing was changed")
             error.message += f" (iteration {failure.iteration} of loop)"
             raise error from None
-        return entry.assemble(results)
+        return entry.assemble(map(Tensor, results))
 
     def profile(self, *args: Any, seconds: float = 0.2) -> Profile:
         """Time each kernel of a call, and compare it with the machine's limits.
@@ -213,6 +221,7 @@ class Jitted:
             CompileError: where functions run op by op, for want of machine code.
             BoundsError, ...: as the call would.
         """
+        args, _ = with_arrays(args, {})
         traced = self._trace(*placeholders(args, {}))
         program = link(traced.graph, traced.trace.variables, traced.trace.host_functions)
         if not isinstance(program, Program):
@@ -258,9 +267,9 @@ class Jitted:
                 parts += (data.dtype.char, data.shape, 0)
                 inputs.append(data)
             else:
-                return general_signature(args, kwargs, self._keep)
+                return general_signature(args, kwargs)
         if kwargs:
-            return general_signature(args, kwargs, self._keep)
+            return general_signature(args, kwargs)
         return tuple(parts), inputs
 
     def _find(self, key: Any, args: Any, kwargs: Any) -> Entry:
@@ -333,7 +342,8 @@ class Jitted:
             values = []
             for i, leaf in enumerate(leaves):
                 if isinstance(leaf, Placeholder):
-                    values.append(trace.argument(leaf.shape, leaf.dtype, names.get(i, f"x{i}")))
+                    x = trace.argument(leaf.shape, leaf.dtype, names.get(i, f"x{i}"))
+                    values.append(Number(x) if leaf.is_number else x)
                 else:
                     values.append(leaf)
             real_args, real_kwargs = unflatten(structure, iter(values))
@@ -344,14 +354,14 @@ class Jitted:
         return run_traced(trace, run)
 
     def _results(self, trace: Trace, result: Any) -> Traced:
-        leaves, structure = flatten(flat_results(result))
+        leaves, structure = flat_results(result)
         outputs: list[Tensor] = []
         places: list[int] = []
         kept: list[Any] = []
         for i, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor):
+            if isinstance(leaf, (Tensor, Number)):
                 places.append(i)
-                outputs.append(leaf.value if isinstance(leaf, Variable) else leaf)
+                outputs.append(lift(leaf))
                 kept.append(None)
             elif kind_of(leaf) in ("static", "float", "array") or isinstance(leaf, Rebuild):
                 kept.append(leaf)
@@ -371,6 +381,23 @@ class Jitted:
         return diagnose(traced.graph, traced.trace, failure, inputs, self.__name__, watching)
 
 
+def _attributes(instance: Any, method: str) -> Any:
+    """Where an object, or a class, keeps its compiled methods."""
+    try:
+        return vars(instance)
+    except TypeError:
+        raise ArgumentTypeError(
+            f"ct.jit: the method {method} of {type(instance).__name__}: an object keeps its "
+            "compiled methods, and one of a class with __slots__ has no place for them; leave "
+            "__slots__ out, or add '__dict__' to it"
+        ) from None
+
+
+def _keep_attribute(instance: Any, name: str, value: Any) -> None:
+    """Set an attribute without announcing a change."""
+    vars(instance)[name] = value
+
+
 @overload
 def jit(function: Callable[..., Any], *, verify: bool | int = False) -> Jitted:
     """Compile a function."""
@@ -388,9 +415,11 @@ def jit(function: Callable[..., Any] | None = None, *, verify: bool | int = Fals
 
     Args:
         function: any function of tensors. Arrays, tensors and Python floats among its arguments
-            are traced; ints, bools, strings and None are constants of the program; models,
-            optimizers and variables are captured: read and written by identity. Closed-over NumPy
-            arrays and Python globals are constants of the trace. Without it, a decorator.
+            are traced, also inside of lists, tuples, dicts, and dataclasses that hold arrays;
+            ints, bools, strings, slices, sets and None are constants of the program; models,
+            optimizers, variables and all other objects are captured: read and written by identity.
+            Closed-over NumPy arrays and Python globals are constants of the trace. Without it, a
+            decorator.
         verify: run the first 3 calls of each program (n of them for ``verify=n``) op by op too,
             and raise unless results, new values of variables, and the sums, products and
             gradients on the way agree. They may differ by ``16 eps`` of their largest magnitude

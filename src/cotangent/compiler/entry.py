@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..config import EPOCH
 from ..tensors import Tensor
 from ..tree import LEAF, unflatten
 from .graph import Graph
 from .guards import Guard
-from .program import Program
-from .results import rebuild
+from .program import ARENA, Program
+from .results import Rebuild, rebuilt
 from .trace import Trace
 
 
@@ -37,16 +39,17 @@ class Entry:
         program: what runs.
         guard: what the trace depended on.
         structure: the value of ``EPOCH.structure`` at which the guard held.
-        results: the tree of the result; its leaves are constants, and tensors at `places`.
+        results, leaves: the tree of the result, flat: constants, and tensors at `places`.
         single: whether the result is one tensor.
-        differentiable: whether gradients can flow through a call: it writes no variable.
+        differentiable: whether gradients can flow through a call: it writes no parameter.
+        state: the variables that a differentiable call writes, such as running statistics.
         through: the derivatives, once they were asked for.
         watching: the program with a check for NaN and infinity, once it was asked for.
     """
 
     __slots__ = (
         "program", "guard", "structure", "results", "leaves", "places", "single", "differentiable",
-        "loose", "through", "watching",
+        "state", "loose", "through", "watching",
     )  # fmt: skip
 
     def __init__(self, program: Any, guard: Guard, traced: Traced) -> None:
@@ -58,9 +61,33 @@ class Entry:
         self.leaves = traced.leaves
         self.places = traced.places
         self.single = traced.structure == LEAF and traced.places == [0]
-        self.differentiable = not traced.graph.writes
+        written = [traced.trace.variables[number] for number, _ in traced.graph.writes]
+        self.differentiable = not any(v.parameter for v in written)
+        self.state = written if self.differentiable else []
         self.through: Any = None
         self.watching: Any = None
+
+    def numbers(self) -> list[int]:
+        """For each tensor of the result its number among those that are no values of `Gradients`,
+        and -1 for those that are."""
+        found: list[int] = []
+        count = values = 0
+        places = set(self.places)
+        for i, leaf in enumerate(self.leaves):
+            if isinstance(leaf, Rebuild):
+                values = len(leaf.owners)  # they come next
+            elif i in places:
+                found.append(-1 if values else count)
+                count, values = count + (not values), max(values - 1, 0)
+        return found
+
+    def run(self, program: Any, inputs: Sequence[Any]) -> tuple[list[Any], Sequence[Tensor]]:
+        """The arrays that `program` gives for `inputs`, and what `state` held before."""
+        if not self.state:
+            return program.call(inputs), ()
+        with ARENA.lock:  # no other thread's call comes in between
+            before = [Tensor(np.array(variable.peek())) for variable in self.state]
+            return program.call(inputs), before
 
     def use(self, program: Program) -> None:
         """Run `program` from now on."""
@@ -75,14 +102,14 @@ class Entry:
         self.structure = EPOCH.structure
         return True
 
-    def assemble(self, arrays: Sequence[Any]) -> Any:
-        """The result of the function, with `arrays` as its tensors."""
+    def assemble(self, tensors: Iterable[Tensor]) -> Any:
+        """The result of the function, with `tensors` in their places."""
         if self.single:
-            return Tensor(arrays[0])
+            return next(iter(tensors))
         leaves = list(self.leaves)
-        for place, array in zip(self.places, arrays, strict=True):
-            leaves[place] = Tensor(array)
-        return rebuild(unflatten(self.results, iter(leaves)))
+        for place, tensor in zip(self.places, tensors, strict=True):
+            leaves[place] = tensor
+        return unflatten(self.results, rebuilt(leaves))
 
 
 class Recent:
@@ -118,5 +145,8 @@ class Recent:
 
 
 def recent_call(entry: Entry, program: Any, grad: bool, args: tuple[Any, ...]) -> Recent | None:
-    """A call of `entry` by one of its programs to be compared with, if that is machine code."""
-    return Recent(entry, program, grad, args) if isinstance(program, Program) else None
+    """A call of `entry` by one of its programs to be compared with, if that is machine code, and
+    nothing has to be kept from before a call."""
+    if not isinstance(program, Program) or (grad and entry.state):
+        return None
+    return Recent(entry, program, grad, args)

@@ -3,7 +3,8 @@
 The results of a call are put on the tape as one op each. The derivative rule of that op is a
 jitted function too, of the same inputs and the cotangent; it computes the forward pass again,
 so nothing but the inputs is kept. Being jitted, it is tracked in turn where that is asked for,
-which gives derivatives of any order.
+which gives derivatives of any order. Variables that the call read are inputs as well, those
+that it wrote (running statistics, the state of random generators) as they were before it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from ..config import EPOCH, STATE
-from ..dtypes import is_float
+from ..config import EPOCH
+from ..dtypes import DType, float64, is_float
 from ..entries import NUMBERS, Entry
 from ..errors import GradientError
-from ..tensors import Tensor, Variable, tensor
+from ..recompute import Substitution
+from ..tensors import Tensor, Variable, lift, tensor
 from ..transforms import jvp, vjp
 from ..tree import flatten, unflatten
+from ..weak import Number
 
 _ENTRY = operator.attrgetter("entry")
 
@@ -100,9 +103,11 @@ class Through:
     Attributes:
         name: of the function.
         variables: captured variables that gradients can flow to; they are inputs here.
+        fixed: the other variables: those that are only read, and those that are written.
         results: (shape, dtype) of each.
-        floats: which of them are floating-point.
-        count: of the inputs: the traced arguments, and these variables.
+        numbers: what number each has among the tensors that are no values of `Gradients`.
+        tracked: which of them are floating-point, and no values of `Gradients`.
+        count: of the inputs that have derivatives: the traced arguments, and `variables`.
     """
 
     def __init__(self, jitted: Any, entry: Any, args: Any, kwargs: Any) -> None:
@@ -116,12 +121,21 @@ class Through:
         # alike.
         self._plain = not kwargs and all(type(x) in (Tensor, np.ndarray) for x in args)
         self._only_tensors = self._plain and all(type(x) is Tensor for x in args)
+        self._numbers = {i for i in self._tensors if _dtype_of_number(self._leaves[i])}
         self._leaves = [None if i in self._tensors else x for i, x in enumerate(self._leaves)]
-        self.variables = [v for v in entry.program.variables if v.parameter and is_float(v.dtype)]
+        captured = entry.program.variables
+        self.variables = [v for v in captured if v.parameter and is_float(v.dtype)]
+        moving = [*self.variables, *entry.state]
+        self._only_read = [v for v in captured if not any(v is x for x in moving)]
+        self.fixed = [*self._only_read, *entry.state]
         self.count = len(self._tensors) + len(self.variables)
         self._backward: dict[Any, Any] = {}
         self.results = entry.program.outputs
-        self.floats = [is_float(dtype) for _, dtype in self.results]
+        self.numbers = entry.numbers()
+        self.tracked = [
+            is_float(dtype) and number >= 0
+            for number, (_, dtype) in zip(self.numbers, self.results, strict=True)
+        ]
         # The epoch at which the variables were looked at, and until it changes their entries,
         # whether one is tracked, and, once they were read, their values.
         self._epoch = -1
@@ -129,9 +143,9 @@ class Through:
         self._tracked = False
         self._values: tuple[Tensor, ...] | None = None
 
-    def read(self, args: Any, kwargs: Any) -> _Read | None:
-        """What a call read, if any of it is tracked. Arrays are copied: they may change before
-        `backward`."""
+    def read(self, args: Any, kwargs: Any, before: Sequence[Tensor]) -> _Read | None:
+        """What a call read, if any of it is tracked; `before` is what the variables that it wrote
+        held. Arrays are copied: they may change before `backward`."""
         if self._epoch != EPOCH.value:
             self.forget()
         given = args
@@ -140,19 +154,21 @@ class Through:
             tracked = any(isinstance(x, Tensor) and x.entry is not None for x in given)
             if not (self._tracked or tracked):
                 return None
-            given = [x if isinstance(x, Tensor) else tensor(x) for x in given]
+            given = [x if isinstance(x, Tensor) else tensor(x, _dtype_of_number(x)) for x in given]
         elif not (self._tracked or any(map(_ENTRY, args))):
             return None
         values = self._values
         if values is None:
-            values = self._values = tuple([v.value for v in self.variables])
+            values = tuple([v.value for v in (*self.variables, *self._only_read)])
+            self._values = values
             self._epoch = EPOCH.value  # reading may have moved it on
-        return given, values, self._entries
+        return given, (*values, *before) if before else values, self._entries
 
     def forget(self) -> None:
         """Look at the variables anew, and let go of the values that they had."""
-        self._entries = tuple([v.entry for v in self.variables])
-        self._tracked = any(self._entries)
+        entries = [v.entry for v in self.variables]
+        self._tracked = any(entries)
+        self._entries = (*entries, *[None] * len(self.fixed))
         self._values, self._epoch = None, EPOCH.value
 
     def _traced(self, args: Any, kwargs: Any) -> Sequence[Any]:
@@ -163,7 +179,7 @@ class Through:
         return [leaves[i] for i in self._tensors]
 
     def _run(self, place: int, inputs: Sequence[Tensor]) -> Any:
-        """Result number `place` of the function, on `inputs`; only under a trace."""
+        """Result number `place` of the function, on `inputs`; only under a trace or a scope."""
         if not self._entry.current():
             raise GradientError(
                 f"backward through {self.name}: a layer, mode or setting was changed after the "
@@ -173,20 +189,21 @@ class Through:
         count = len(self._tensors)
         leaves = list(self._leaves)
         for i, x in zip(self._tensors, inputs[:count], strict=True):
-            leaves[i] = x
+            leaves[i] = Number(x) if i in self._numbers else x
         args, kwargs = unflatten(self._structure, iter(leaves))
-        with STATE.trace.substituting(self.variables, inputs[count:]):
+        variables = (*self.variables, *self.fixed)
+        with Substitution(zip(variables, inputs[count:], strict=True)):
             result = self._function(*args, **kwargs)
-        tensors = [leaf for leaf in flatten(result)[0] if isinstance(leaf, Tensor)]
-        found = tensors[place]
-        return found.value if isinstance(found, Variable) else found
+        tensors = [leaf for leaf in flatten(result)[0] if isinstance(leaf, (Tensor, Number))]
+        return lift(tensors[self.numbers[place]])
 
     def backward(self, place: int) -> Any:
         """The jitted function ``(*inputs, g)`` of the cotangents of all inputs."""
 
         def cotangents(*values: Any) -> Any:
             *inputs, g = values
-            _, pullback = vjp(lambda *xs: self._run(place, xs), *inputs)
+            fixed = inputs[self.count :]
+            _, pullback = vjp(lambda *xs: self._run(place, [*xs, *fixed]), *inputs[: self.count])
             return tuple(pullback(g))
 
         return self._kept(place, cotangents)
@@ -219,26 +236,32 @@ def _is_traced(leaf: Any) -> bool:
     return isinstance(leaf, (Tensor, np.ndarray, float, np.floating))
 
 
-def track_results(jitted: Any, entry: Any, args: Any, kwargs: Any, arrays: Sequence[Any]) -> Any:
-    """The result of a call that returned `arrays`, with its floating-point tensors on the tape, if
-    anything that the call read is tracked."""
+def _dtype_of_number(leaf: Any) -> DType | None:
+    """float64 for numbers, which keep all their digits."""
+    return float64 if isinstance(leaf, (float, np.floating)) else None
+
+
+def track_results(
+    jitted: Any, entry: Any, args: Any, kwargs: Any,
+    arrays: Sequence[Any], before: Sequence[Tensor],
+) -> Any:  # fmt: skip
+    """The result of a call that returned `arrays`; those that have derivatives are on the tape, if
+    anything that the call read is tracked.
+
+    Args:
+        before: what the variables in ``entry.state`` held.
+    """
     through = entry.through
     if through is None:
         through = entry.through = Through(jitted, entry, args, kwargs)
-    read = through.read(args, kwargs)
+    read = through.read(args, kwargs, before)
     if read is None:
-        return entry.assemble(arrays)
+        return entry.assemble(map(Tensor, arrays))
     if entry.single:
         return _on_tape(through, 0, read, arrays[0])
-    leaves, structure = flatten(entry.assemble(arrays))
-    place = 0
-    for i, leaf in enumerate(leaves):
-        if isinstance(leaf, Tensor):
-            leaves[i] = _on_tape(through, place, read, leaf.data)
-            place += 1
-    return unflatten(structure, iter(leaves))
+    return entry.assemble([_on_tape(through, i, read, array) for i, array in enumerate(arrays)])
 
 
 def _on_tape(through: Through, place: int, read: _Read, array: Any) -> Tensor:
-    """Result number `place` as a tensor, tracked if it is floating-point."""
-    return Tensor(array, Called(through, place, read) if through.floats[place] else None)
+    """Result number `place` as a tensor, tracked if it has derivatives."""
+    return Tensor(array, Called(through, place, read) if through.tracked[place] else None)

@@ -8,9 +8,8 @@ has changed nothing. Concrete tensors that are met become constants.
 from __future__ import annotations
 
 import bisect
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,22 +108,6 @@ class Trace:
         node = self._node(new.data)
         self._written[self._numbers[id(variable)]] = new
         self._values[id(variable)] = variable.wrap(node)
-
-    @contextlib.contextmanager
-    def substituting(
-        self, variables: Sequence[Variable], values: Sequence[Tensor]
-    ) -> Iterator[None]:
-        """Let `variables` hold `values` for a while, as if they had been assigned and put back."""
-        before = dict(self._values)
-        for variable, value in zip(variables, values, strict=True):
-            self._values[id(variable)] = value
-        try:
-            yield
-        finally:
-            for variable in variables:
-                self._values.pop(id(variable), None)
-                if id(variable) in before:
-                    self._values[id(variable)] = before[id(variable)]
 
     def argument(self, shape: Shape, dtype: DType, name: str) -> Tensor:
         """A new argument."""

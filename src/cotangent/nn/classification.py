@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import functional, ops
 from ..backends import is_concrete
+from ..checks import real
 from ..dtypes import int64, is_float, is_integer
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..functional import as_index, is_class
@@ -243,9 +244,7 @@ def _of_labels(
 
 
 def _smoothing(name: str, value: Any) -> float:
-    if not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        raise ArgumentError(f"{name}: label_smoothing must lie in [0, 1], got {value!r}")
-    return float(value)
+    return float(real(name, "label_smoothing", value, 0.0, 1.0))
 
 
 def _class_weight(name: str, class_weight: Any, z: Tensor) -> Tensor:

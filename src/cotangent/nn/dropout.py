@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
+from ..checks import refuse_unknown
 from ..errors import ArgumentError, ArgumentTypeError
 from ..placement import alongside
 from ..random import DEFAULT, Generator
@@ -47,6 +48,7 @@ def dropout(
 
 def check_probability(what: str, p: Any) -> None:
     """Raise unless `p` is a number in [0, 1)."""
+    refuse_unknown(what, "p", p)
     if isinstance(p, bool) or not isinstance(p, (int, float)):
         raise ArgumentTypeError(f"{what}: p must be a number, not {p!r}")
     if not 0.0 <= p < 1.0:

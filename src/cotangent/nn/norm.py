@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional, ops
-from ..checks import real, whole
+from ..checks import real, refuse_unknown, whole
 from ..dtypes import as_dtype, default_dtype, finfo
 from ..errors import ArgumentError, ShapeError
 from ..shapes import Shape, as_shape
@@ -301,5 +301,6 @@ class BatchNorm1d(Module):
 
 
 def _check_eps(what: str, eps: Any) -> None:
+    refuse_unknown(what, "eps", eps)
     if not isinstance(eps, (int, float)) or not 0.0 <= eps < math.inf:
         raise ArgumentError(f"{what}: eps must be a number that is not negative, got {eps!r}")

@@ -28,6 +28,7 @@ from ..gradients import Gradients
 from ..scopes import is_eager
 from ..tensors import Tensor, Variable, lift
 from ..variables import named_variables
+from ..weak import Number
 from .flat import Live, Plan
 from .hyper import settled
 from .state import Choice, Memory
@@ -147,6 +148,8 @@ class Optimizer:
 
     def _rate(self, lr: Any) -> Any:
         """A learning rate for one step: a number in range, or a 0-d tensor."""
+        if isinstance(lr, Number):
+            return lr
         if not isinstance(lr, Tensor):
             return self._number("lr", lr)
         if lr.shape != () or not is_float(lr.dtype):
@@ -266,6 +269,8 @@ class Optimizer:
         evaluates anew before every call."""
         if name == "lr" and "lr" in known:
             rate = known["lr"]
+            if isinstance(rate, Number):
+                return rate.alone(dtype)
             return rate.astype(dtype) if isinstance(rate, Tensor) else rate
         held = getattr(self, name)
         if is_eager():
