@@ -33,6 +33,9 @@ CLOCK = 464  # and that of `clock_gettime`
 CAUTION = 472  # i64: after a loss, how many times as long the caller works alone
 ALONE = 480  # i64: until when, in nanoseconds of the monotonic clock
 CREDIT = 488  # i64: nanoseconds that sharing has gained and not lost again
+STARTED = 496  # i32: how many threads have begun; every second one is of the lower side
+LOWER = 512  # i64: how many chunks those of the lower side have claimed, the caller among them
+UPPER = 640  # i64: and those of the upper one
 SIZE = 4096
 
 # So what sharing loses, where other processes have the cores, is a twentieth at most.
@@ -82,6 +85,7 @@ class Pool:
         ctypes.c_int64.from_address(self._base + CAUTION).value = _CAUTION
         ctypes.c_int64.from_address(self._base + ALONE).value = 0
         ctypes.c_int64.from_address(self._base + CREDIT).value = 0
+        ctypes.c_int32.from_address(self._base + STARTED).value = 0
         self._wanted = wanted
         # A thread has the signal mask of its creator: signals are for Python's own threads.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -57,6 +57,18 @@ class MemoryEmitter(Emitter):
         self.lines.append(f"  {moved} = getelementptr {unit}, ptr {pointer}, i64 {count}")
         return moved
 
+    def address_at(self, pointer: str) -> Value:
+        """The address as a number, which a loop can carry."""
+        name = self.fresh()
+        self.lines.append(f"  {name} = ptrtoint ptr {pointer} to i64")
+        return Value(name, int64, 1)
+
+    def pointer_to(self, address: Value) -> str:
+        """The pointer to an address that is a number."""
+        name = self.fresh()
+        self.lines.append(f"  {name} = inttoptr i64 {address.text} to ptr")
+        return name
+
     def load(self, pointer: str, dtype: DType) -> Value:
         """Consecutive elements, one a lane; where the mask is off, 0."""
         held = uint8 if dtype == bool_ else dtype

@@ -13,8 +13,8 @@ from ...errors import ArgumentError, CompileError, MissingPackageError
 from ...runtime.digest import fingerprint
 from ...runtime.loader import is_supported, undefined_symbols
 from .access import OPAQUE
+from .blocking import Tile
 from .matmul import Tiles
-from .packed import Tile
 
 # LLVM's globals are guarded by one lock inside llvmlite. A fork while another thread holds it would
 # leave the child waiting for ever, so forking waits for this one, which is held around all use.

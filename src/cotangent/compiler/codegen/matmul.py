@@ -21,10 +21,11 @@ from typing import NamedTuple
 from ...shapes import contiguous_strides
 from ..fuse import Fusion, Group
 from ..views import View, batch_stride
+from .blocking import Tile, pays
 from .chunks import MANY_STEPS, NANOSECONDS_PER_FLOP_AND_BYTE, axis_to_split
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
-from .packed import Tile, emit_packed, pays
+from .packed import emit_packed
 from .turned import TurnedEmitter, flipped
 
 # Rows are cut where a block of columns is more work than this.

@@ -286,26 +286,6 @@ def _picks(n: int, half: int) -> tuple[str, str]:
     return low_text, high_text
 
 
-def columns_of(e: Emitter, rows: Sequence[Value]) -> list[Value]:
-    """The elements of rows, column after column; there must be a power of two of them.
-
-    Each round puts the first half of the rows between those of the second.
-    """
-    low, high = _interleaved(e.lanes)
-    found, half = list(rows), len(rows) // 2
-    for _ in range(half.bit_length()):
-        pairs = zip(found[:half], found[half:], strict=True)
-        found = [_mix(e, x, y, pick) for x, y in pairs for pick in (low, high)]
-    return found
-
-
-@functools.cache
-def _interleaved(lanes: int) -> tuple[str, str]:
-    """The lanes of two vectors by turns: those of the first result, those of the second."""
-    order = [f"i32 {k}" for i in range(lanes) for k in (i, lanes + i)]
-    return ", ".join(order[:lanes]), ", ".join(order[lanes:])
-
-
 def _mix(e: Emitter, a: Value, b: Value, pick: str) -> Value:
     kind = e.type_of(a.dtype)
     lanes = f"<{e.lanes} x i32> <{pick}>"

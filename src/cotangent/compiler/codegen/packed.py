@@ -28,44 +28,21 @@ from typing import Any, NamedTuple
 from ...shapes import contiguous_strides
 from ..graph import Node
 from ..views import View, batch_stride
+from .blocking import BYTES_OF_B, COLUMN, Tile, blocks, deepest
 from .chunks import MANY_STEPS, NANOSECONDS_PER_FLOP_AND_BYTE, grain_for
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
-from .moves import columns_of
 
 _LINE = 64  # bytes
-# The strip of A in the first-level cache, and the block of B in the second.
-_BYTES_OF_A = 12 << 10
-_BYTES_OF_B = 768 << 10
 # So many columns of B are read in place, if the tile is wide: a narrow one goes down them often.
-_FEW_COLUMNS = 128
-# Elements of a column of A in its strip, a power of two; a tile has no more rows.
-_COLUMN = 8
+_FEW_COLUMNS = 64
+# From this size on a block of B has left the second-level cache in parts before it is read again,
+# and rows of it are fetched so many rows ahead.
+_BYTES_TO_FETCH = 512 << 10
+_ROWS_AHEAD = 8
+# Columns of A that one round of the innermost loop takes, a power of two.
+_UNROLLED = 4
 _CHUNKS_OF_PACKING = 8
-# Smaller products are done without packing.
-_LEAST_ROWS, _LEAST_COLUMNS, _LEAST_DEPTH = 32, 32, 48
-
-
-class Tile(NamedTuple):
-    """The largest tile.
-
-    Attributes:
-        rows: of C.
-        vectors: of columns.
-        folded: of how many rows the element of A is read by each multiplication, and not by an
-            instruction before them: fewer instructions, and more reading.
-    """
-
-    rows: int
-    vectors: int
-    folded: int = 0
-
-
-class Block(NamedTuple):
-    """Sizes of the blocks: `depth` of both sides, `strips` of B side by side."""
-
-    depth: int
-    strips: int
 
 
 class _Strips(NamedTuple):
@@ -76,29 +53,6 @@ class _Strips(NamedTuple):
     b_row: str
     mask: Value | None
     vectors: int
-
-
-def pays(m: int, n: int, k: int) -> bool:
-    """Whether copying the sides costs less than it saves."""
-    return m >= _LEAST_ROWS and n >= _LEAST_COLUMNS and k >= _LEAST_DEPTH
-
-
-def blocks(k: int, n: int, width: int, size: int) -> Block:
-    """The blocks for a product of depth `k` and `n` columns, by a tile of `width` columns of `size`
-    bytes: as large as caches allow, and of nearly equal size.
-
-    >>> blocks(512, 512, 48, 4), blocks(2048, 2048, 48, 4)
-    (Block(depth=256, strips=11), Block(depth=342, strips=11))
-    """
-    depth = -(-k // -(-k // deepest(size)))
-    most = max(_BYTES_OF_B // (depth * size * width), 1)
-    strips = -(-n // width)
-    return Block(depth, -(-strips // -(-strips // most)))
-
-
-def deepest(size: int) -> int:
-    """The largest depth of a block."""
-    return _BYTES_OF_A // (_COLUMN * size)
 
 
 class PackedEmitter:
@@ -129,9 +83,15 @@ class PackedEmitter:
         self.depths = -(-self.k // self.block.depth)
         # Whether the rows of A lie densely downwards.
         self.by_columns = a.strides[-2] == 1 and a.strides[-1] != 1
+        # Bytes in the strip of A from row to row, and from column to column.
+        self.strip_steps = (deepest(self.size) * self.size, self.size)
+        if self.by_columns:
+            self.strip_steps = (self.size, COLUMN * self.size)
         self.across = -(-self.strips // self.block.strips)
         self.in_place = tile.vectors > 1 and self.n <= _FEW_COLUMNS
         self.alone = not self.in_place and math.prod(self.batch) * self.across >= MANY_STEPS
+        bytes_of_block = self.block.strips * self.block.depth * self.width * self.size
+        self.fetches = not self.in_place and bytes_of_block >= _BYTES_TO_FETCH
         self.nanoseconds = 2 * node.size * self.k * self.size * NANOSECONDS_PER_FLOP_AND_BYTE
         self.panel = ""
 
@@ -164,25 +124,25 @@ class PackedEmitter:
         start = e.address(panel)
         k = e.compute("mul", e.integer(number, "block"), self.depth)
         depth = e.smaller(e.compute("sub", e.integer(self.k, "k"), k), self.depth)
-        count = math.prod(self.batch)
-        rows = self.block.depth * count
-        whole = e.integer(self.n // self.width, "whole strips")
+        divisors = self.depth, e.integer(self.across, "across")
+        rows = math.prod(self.batch) * self.across * self.block.depth
 
         def row(unit: str) -> None:
-            line, self.panel, b = unit, start, ends[1]
-            if count > 1:
-                batch, line = (e.compute(x, unit, self.depth) for x in ("udiv", "urem"))
-                self.panel = self._panel_of(start, batch)
-                _, b, _ = self._in_batch([*ends, ends[0]], batch)
+            rest, line = (e.compute(x, unit, divisors[0]) for x in ("udiv", "urem"))
+            batch, column = (e.compute(x, rest, divisors[1]) for x in ("udiv", "urem"))
+            self.panel = self._panel_of(start, batch)
+            _, b, _ = self._in_batch([*ends, ends[0]], batch)
+            (b,), full, tail = self._columns_of(column, [b])
 
             def inside() -> list[Value]:
-                self._pack_row(e.offset(b, k, self.steps[2]), line, whole, "true")
+                self._pack_row(e.offset(b, k, self.steps[2]), line, full, tail)
                 return []
 
             e.when(e.compare("ult", line, depth), [], inside)
 
         e.split_loop(rows, row)
-        kernel = e.finish(0, 2 * self.size * rows * self.n)
+        moved = 2 * self.size * math.prod(self.batch) * self.block.depth * self.n
+        kernel = e.finish(0, moved)
         # Threads are awake for the product, so they may as well share this.
         shared = grain_for(kernel.extent, self.nanoseconds) < kernel.extent
         return kernel._replace(grain=-(-rows // _CHUNKS_OF_PACKING)) if shared else kernel
@@ -200,11 +160,11 @@ class PackedEmitter:
         self.bounds = [
             e.integer(x, role) for x, role in zip(blocks, ("first", "last"), strict=True)
         ]
-        self.strip = e.scratch((deepest(size) + e.lanes) * _COLUMN * size)
+        self.strip = e.scratch((deepest(size) + e.lanes) * COLUMN * size)
         if panel is not None:
             start = e.address(panel)
         elif not self.in_place:
-            start = e.scratch(_BYTES_OF_B + 2 * _LINE * _BYTES_OF_B // (self.width * size))
+            start = e.scratch(BYTES_OF_B + 2 * _LINE * BYTES_OF_B // (self.width * size))
         sides = [*ends, e.address(self.node)]
         # A unit is a tile of rows; or all of them, where the block of B is packed for each.
         rows = 1 if self.alone else self.tiles
@@ -256,18 +216,9 @@ class PackedEmitter:
     # -- some of the rows of a block of columns --------------------------------------------
 
     def _unit(self, sides: list[str], column: str, tile: str) -> None:
-        e, count = self.e, self.e.integer(self.block.strips, "strips of a block")
-        first = e.compute("mul", column, count)
-        last = e.smaller(e.compute("add", first, count), self.all_strips)
-        # The strips of full width, and whether one of less is behind them.
-        whole = e.smaller(last, e.integer(self.n // self.width, "whole strips"))
-        tail = e.compare("ult", whole, last) if self.rest else ""
-        full = e.compute("sub", whole, first)
+        e = self.e
         a, b, c = sides
-        across = e.compute("mul", first, str(self.width))
-        b, c = (e.offset(p, across, str(self.size)) for p in (b, c))
-        if not self.in_place and not self.alone:
-            self.panel = e.offset(self.panel, first, self.strip_bytes)
+        (b, c), full, tail = self._columns_of(column, [b, c])
 
         def block(number: str) -> None:
             k = e.compute("mul", number, self.depth)
@@ -280,6 +231,21 @@ class PackedEmitter:
             self._tile_rows((at, here, c), tile, depth, number, full, tail)
 
         e.loop(self.bounds[1], 1, [], without_values(block), self.bounds[0])
+
+    def _columns_of(self, column: str, sides: list[str]) -> tuple[list[str], str, str]:
+        """Block number `column` of the strips, to which the panel moves too: where it begins in
+        `sides`, how many of its strips are of full width, and whether one of less is behind them.
+        """
+        e, count = self.e, self.e.integer(self.block.strips, "strips of a block")
+        first = e.compute("mul", column, count)
+        last = e.smaller(e.compute("add", first, count), self.all_strips)
+        whole = e.smaller(last, e.integer(self.n // self.width, "whole strips"))
+        tail = e.compare("ult", whole, last) if self.rest else ""
+        across = e.compute("mul", first, str(self.width))
+        if not self.in_place and not self.alone:
+            self.panel = e.offset(self.panel, first, self.strip_bytes)
+        moved = [e.offset(p, across, str(self.size)) for p in sides]
+        return moved, e.compute("sub", whole, first), tail
 
     def _each_strip(self, full: str, tail: str, body: Callable[[str, bool], None]) -> None:
         """`body` of every strip of the block: the number, and whether it is the narrow one."""
@@ -352,15 +318,18 @@ class PackedEmitter:
             e.when(e.compare("ult", first, last), [], some)
 
     def _pack_a(self, a: str, height: int, depth: str) -> None:
-        """Copy `height` rows of a block of A into a strip: column after column, each of `_COLUMN`
-        elements, of which those past the rows mean nothing."""
-        e, dtype, column_bytes = self.e, self.node.dtype, str(_COLUMN * self.size)
+        """Copy `height` rows of a block of A into a strip, as they lie there: row after row, or
+        column after column, each of `COLUMN` elements, of which those past the rows mean
+        nothing."""
+        e, dtype = self.e, self.node.dtype
         if self.by_columns:
             mask = e.first_lanes(str(height)) if height < e.lanes else None
 
             def column(k: str) -> None:
                 value = self._load(e.offset(a, k, self.steps[1]), mask, True)
-                e.store(value, e.offset(self.strip, k, column_bytes))  # the next one overlaps
+                e.store(
+                    value, e.offset(self.strip, k, str(self.strip_steps[1]))
+                )  # the next one overlaps
 
             e.loop(depth, 1, [], without_values(column))
             return
@@ -370,13 +339,12 @@ class PackedEmitter:
             rows.append(e.offset(rows[-1], "1", self.steps[0]))
 
         def piece(k: str, mask: Value | None = None) -> None:
-            e.mask = mask
-            values = [e.load_along(e.offset(row, k, self.steps[1]), step, dtype) for row in rows]
-            e.mask = None
-            values += [e.constant(0, dtype)] * (_COLUMN - height)
-            here = e.offset(self.strip, k, column_bytes)
-            for i, value in enumerate(columns_of(e, values)):
-                e.store(value, self._vector(here, i))
+            here = e.offset(self.strip, k, str(self.strip_steps[1]))
+            for i, row in enumerate(rows):
+                e.mask = mask
+                value = e.load_along(e.offset(row, k, self.steps[1]), step, dtype)
+                e.mask = None
+                e.store(value, e.offset(here, "1", str(i * self.strip_steps[0])) if i else here)
 
         whole = e.compute("and", depth, str(-e.lanes))
 
@@ -415,36 +383,52 @@ class PackedEmitter:
             strip, b_row = e.offset(b, s, row), self.steps[2]
         else:
             strip, b_row = e.offset(self.panel, s, self.strip_bytes), row
-        read = _Strips(strip, b_row, mask if self.in_place else None, vectors)
-
-        def pair(k: str, totals: list[Value]) -> list[Value]:
-            return self._step(read, k, 1, self._step(read, k, 0, totals))
-
-        even = e.compute("and", depth, "-2")
-        totals = e.when(e.compare("ne", even, "0"), start, lambda: e.loop(even, 2, start, pair))
-        paired = totals
-        totals = e.when(
-            e.compare("ne", even, depth), totals, lambda: self._step(read, even, 0, paired)
-        )
+        read_mask = mask if self.in_place else None
+        totals = self._down_the_depth(_Strips(strip, b_row, read_mask, vectors), depth, start)
         for total, (at, last) in zip(totals, places, strict=True):
             e.mask = mask if last else None
             e.store(total, at)
             e.mask = None
 
-    def _step(self, read: _Strips, k: str, ahead: int, totals: list[Value]) -> list[Value]:
-        """The totals after column number `k` of the strip of A, or the one `ahead`."""
+    def _down_the_depth(self, read: _Strips, depth: str, start: list[Value]) -> list[Value]:
+        """The sums of a tile, which are `start` before, over all columns of the strip of A."""
+        e, along = self.e, self.strip_steps[1]
+
+        def columns(count: int) -> Callable[[str, list[Value]], list[Value]]:
+            def body(_number: str, carried: list[Value]) -> list[Value]:
+                row, column = (e.pointer_to(address) for address in carried[:2])
+                totals = carried[2:]
+                for _ in range(count):
+                    totals = self._step(read, row, column, totals)
+                    row, column = e.offset(row, "1", read.b_row), e.offset(column, "1", str(along))
+                return [e.address_at(row), e.address_at(column), *totals]
+
+            return body
+
+        # Addresses are carried, rather than computed from a number: fewer instructions.
+        begin = [e.address_at(read.b), e.address_at(self.strip), *start]
+        whole = e.compute("and", depth, str(-_UNROLLED))
+        many, one = columns(_UNROLLED), columns(1)
+        carried = e.when(
+            e.compare("ne", whole, "0"), begin, lambda: e.loop(whole, _UNROLLED, begin, many)
+        )
+        return e.when(
+            e.compare("ne", whole, depth), carried, lambda: e.loop(depth, 1, carried, one, whole)
+        )[2:]
+
+    def _step(self, read: _Strips, row: str, column: str, totals: list[Value]) -> list[Value]:
+        """The totals after a row of the strip of B and a column of that of A."""
         e, dtype, vectors = self.e, self.node.dtype, read.vectors
-        row = e.offset(read.b, k, read.b_row)
-        column = e.offset(self.strip, k, str(_COLUMN * self.size))
-        if ahead:
-            row = e.offset(row, "1", read.b_row)
-            column = e.offset(column, "1", str(_COLUMN * self.size))
+        if self.fetches:
+            ahead = e.offset(row, str(_ROWS_AHEAD), str(self.width * self.size))
+            for v in range(vectors):
+                e.prefetch(self._vector(ahead, v))
         columns = [
             self._load(self._vector(row, v), read.mask, v == vectors - 1) for v in range(vectors)
         ]
         after = []
         for i in range(len(totals) // vectors):
-            at = e.offset(column, "1", str(i * self.size)) if i else column
+            at = e.offset(column, "1", str(i * self.strip_steps[0])) if i else column
             if self._is_folded(i):
                 xs = e.load_apart(at, dtype, vectors)
             else:
@@ -454,7 +438,8 @@ class PackedEmitter:
 
     def _is_folded(self, i: int) -> bool:
         """Whether row `i` is one of those of `Tile.folded`, which are spread evenly."""
-        rows, folded = self.tile.rows, self.tile.folded
+        # One less where rows are fetched ahead, which is reading too.
+        rows, folded = self.tile.rows, max(self.tile.folded - self.fetches, 0)
         return i * folded // rows != (i + 1) * folded // rows
 
     def _vector(self, row: str, v: int) -> str:
