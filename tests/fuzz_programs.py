@@ -12,7 +12,11 @@ from fuzz_steps import MAKERS, SIZES, Pool, kind, update
 import cotangent as ct
 from cotangent.dtypes import as_dtype
 
-_MOST = {"layer": 30_000, "matmul": 30_000, "matmul transposed": 30_000}  # elements of a value; else:
+_MOST = {
+    "layer": 30_000,
+    "matmul": 30_000,
+    "matmul transposed": 30_000,
+}  # elements of a value; else:
 _MOST_ELEMENTS = 9000
 
 

@@ -31,23 +31,32 @@ class Epilogues:
     Attributes:
         updates: the ids of nodes of which nothing is made but new values of variables, element by
             element -> the ids of the nodes that lie on the way.
-        summed: the ids of nodes whose elements a reduction goes through.
+        summed: the ids of nodes whose elements a reduction goes through, perhaps after ops with
+            themselves or with arguments, variables and constants.
         written: the numbers of the variables that are written.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.written = {number for number, _ in graph.writes}
-        self.summed = {
-            id(same_elements(node.inputs[0])) for node in graph.nodes if node.kind == "reduce"
-        }
         self.updates: dict[int, set[int]] = {}
-        self._find_updates(graph)
-
-    def _find_updates(self, graph: Graph) -> None:
+        self.summed: set[int] = set()
         users: dict[int, list[Node]] = {}
         for node in graph.nodes:
             for x in node.inputs:
                 users.setdefault(id(x), []).append(node)
+        self._find_updates(graph, users)
+        for node in reversed(graph.nodes):
+            if any(self._is_sum(x, node) for x in users.get(id(node), [])):
+                self.summed.add(id(node))
+
+    def _is_sum(self, user: Node, node: Node) -> bool:
+        """Whether a use of `node` leads to a reduction by a way that needs nothing else."""
+        if user.kind == "reduce":
+            return True
+        alone = all(x is node or _base(x).role != "op" for x in user.inputs)
+        return id(user) in self.summed and alone and _at_its_place(user, node)
+
+    def _find_updates(self, graph: Graph, users: dict[int, list[Node]]) -> None:
         leaving = {id(node) for node in graph.outputs}
         written = {id(node) for _, node in graph.writes}
         for node in reversed(graph.nodes):
