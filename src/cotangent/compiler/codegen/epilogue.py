@@ -36,12 +36,15 @@ class Epilogue:
         fusion: where values are read.
         group: the product is the first of its nodes; the others are computed here.
         e: the emitter of the kernel or function.
+        is_stored: whether the product itself, if it is needed, is in its memory before.
     """
 
-    def __init__(self, fusion: Fusion, group: Group, e: KernelEmitter) -> None:
+    def __init__(
+        self, fusion: Fusion, group: Group, e: KernelEmitter, is_stored: bool = False
+    ) -> None:
         self.product, *self.nodes = group.nodes
         self.shape = self.product.shape
-        self.stored = group.stored
+        self.stored = [x for x in group.stored if not (is_stored and x is self.product)]
         self.e = e
         self._fusion, self._group = fusion, group
         self._operands: dict[Any, Operand] = {}
@@ -70,7 +73,7 @@ class Epilogue:
 
     @property
     def bytes(self) -> int:
-        """What is read and written, besides a product that is not stored."""
+        """What is read and written."""
         return sum(o.node.size * o.node.dtype.itemsize for o in self._operands.values())
 
     @property
@@ -143,9 +146,7 @@ def epilogue_function(fusion: Fusion, group: Group, is_stored: bool) -> Kernel |
     if len(group.nodes) == 1:
         return None
     e = KernelEmitter(lanes_for([product.dtype]))
-    epilogue = Epilogue(fusion, group, e)
-    if is_stored:
-        epilogue.stored = [node for node in group.stored if node is not product]
+    epilogue = Epilogue(fusion, group, e, is_stored)
     index = [*_places(e, product.shape[:-2]), "%row", "%column"]
     start, size = epilogue.addresses(index), str(product.dtype.itemsize)
     before = len(e.lines)
