@@ -67,6 +67,23 @@ def _chain(x: Any, chain: Any) -> Any:
     return x
 
 
+def _layer(x: Any, y: Any, bias: Any, *rest: Any, op: str, before: str, how: str) -> Any:
+    """A product and what is made of its elements, of which more than one thing may be kept."""
+    sums = x @ y + bias
+    out = _unary(sums, op, before)
+    if how == "residual":
+        out = out + rest[0]
+    elif how == "mask":
+        out = ct.where(rest[0] > 0, out, 0.5 * sums)
+    elif how == "twice":
+        out = out * sums - sums
+    elif how == "summed":
+        out = out - ct.mean(sums, axis=-1, keepdims=True)
+    elif how == "cast":
+        out = out.astype(ct.float32)
+    return out
+
+
 def _jit(x: Any, chain: Any) -> Any:
     """A jitted function within the jitted one; eagerly nothing is compiled."""
     return ct.jit(_chain)(x, chain) if isinstance(x.data, Node) else _chain(x, chain)
@@ -103,7 +120,7 @@ APPLY = {
     "argsort": ct.argsort, "normalized": _normalized,
     "std": lambda x, axis: ct.sqrt(ct.variance(x, axis=axis) + 0.01),
     "unit": lambda x, axis: x / (ct.norm(x, axis=axis, keepdims=True) + 0.5),
-    "matmul": ct.matmul, "matmul transposed": lambda x, y: ct.matmul(x, y.mT),
+    "layer": _layer, "matmul": ct.matmul, "matmul transposed": lambda x, y: ct.matmul(x, y.mT),
     "vmap": lambda x, chain, axis: ct.vmap(lambda row: _chain(row, chain), in_axes=axis)(x),
     "vmapped product": lambda x, y: ct.vmap(ct.matmul, in_axes=(0, None))(x, y),
     "checkpoint": lambda x, chain: ct.checkpoint(lambda x: _chain(x, chain))(x),

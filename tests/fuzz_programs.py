@@ -14,7 +14,8 @@ import cotangent as ct
 from cotangent.dtypes import as_dtype
 
 _MAKERS = MAKERS | WIDE_MAKERS
-_MOST = {"matmul": 30_000, "matmul transposed": 30_000}  # elements of a value; else:
+# Elements of a value; else:
+_MOST = {"layer": 30_000, "matmul": 30_000, "matmul transposed": 30_000}
 _MOST_ELEMENTS = 9000
 
 

@@ -400,6 +400,20 @@ def deep(pool: Pool) -> Any:
     return "matmul", (pool.new((m, k), dtype), pool.new((k, n), dtype)), {}
 
 
+def finished(pool: Pool) -> Any:
+    """A product with an epilogue, perhaps packed, perhaps of a batch."""
+    m, k, n = (pool.choice(sizes) for sizes in
+               ((1, 2, 5, 7, 29, 33, 60, 97), (1, 5, 16, 33, 50, 130, 400), (1, 9, 16, 33, 64, 130))
+               )  # fmt: skip
+    batch = pool.choice(((), (), (), (1,), (3,), (2, 2))) if m * n < 2000 else ()
+    x, y = pool.new((*batch, m, k), pool.float), pool.new((k, n), pool.float)
+    bias = pool.new(pool.choice(((n,), (n,), (m, 1), (1,), (m, n))), pool.float)
+    op = pool.common(SMOOTH)
+    how = pool.choice(("", "", "residual", "mask", "twice", "summed", "cast"))
+    rest = (pool.new((m, n), pool.float),) if how in ("residual", "mask") else ()
+    return "layer", (x, y, bias, *rest), {"op": op, "before": BEFORE.get(op, ""), "how": how}
+
+
 def product(pool: Pool) -> Any:
     x = pool.pick(rank=1)
     shape, dtype = pool.values[x].shape, str(pool.values[x].dtype)
@@ -423,5 +437,5 @@ def product(pool: Pool) -> Any:
 MAKERS = {
     unary: 8, binary: 8, reduce: 5, move: 6, along: 3, product: 3, gather: 2, update: 2, join: 2,
     pad: 1, triangle: 0.5, integers: 1.5, compare: 1, logic: 0.5, where: 1.5, cast: 1,
-    ordered: 2, layer: 2, transformed: 2.5, deep: 0.15, one_hot: 0.2,
+    ordered: 2, layer: 2, transformed: 2.5, deep: 0.15, finished: 0.6, one_hot: 0.2,
 }  # fmt: skip

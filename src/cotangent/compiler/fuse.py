@@ -16,6 +16,7 @@ from ..dtypes import is_float
 from ..errors import CompileError
 from ..shapes import Shape, contiguous_strides
 from . import graph as g
+from .epilogues import Epilogues, described
 from .graph import Graph, Node
 from .groups import MOST_NODES, Group, can_absorb, can_reduce, has_short_rows, in_order, sum_by_rows
 from .uses import single_uses, varying_sizes
@@ -50,6 +51,7 @@ class Fusion:
         self._views: dict[int, View] = {}
         self._inlined = single_uses(graph)
         self._rights = Counter(id(x.inputs[1]) for x in graph.nodes if x.kind == "matmul")
+        self._epilogues = Epilogues(graph)
         self._now = 0
         for self._now, node in enumerate(graph.nodes):
             if node.role == "op" and id(node) not in self._inlined:
@@ -109,8 +111,11 @@ class Fusion:
     def own_value(self, group: Group, node: Node) -> Node | None:
         """The node of `group` that computes the elements of `node` at the same position, if any."""
         below = same_elements(node)
-        inside = self._group_of.get(id(below)) is group and below.kind == "elementwise"
-        return below if inside and squeeze(below.shape) == group.domain else None
+        computed = below.kind == "elementwise" or (
+            below.kind == "matmul" and group.nodes[0] is below
+        )
+        inside = computed and self._group_of.get(id(below)) is group
+        return below if inside and squeeze(below.shape) == squeeze(group.domain) else None
 
     def row_value(self, group: Group, node: Node, shape: Shape) -> Node | None:
         """The node of `group` with one value for each row that `node` is, or repeats along the
@@ -171,7 +176,8 @@ class Fusion:
             self._store(view.base)
             group.before |= self._closure(view.base)
         self._group_of[id(node)] = group
-        self._store(node)
+        if node.kind != "matmul":  # of which perhaps only an epilogue is stored
+            self._store(node)
 
     def _dense(self, node: Node) -> View:
         """A row-major view of `node`, by a copy if need be."""
@@ -251,6 +257,13 @@ class Fusion:
                 if self._refusal(group, outside, None, len(tree)) is None:
                     group.rows |= {id(node) for node in tree}
                     return group
+            for group in self._products(outside, domain):
+                refused = self._refusal(group, outside, None, len(tree))
+                refused = refused or self._epilogues.refusal(group, tree)
+                if refused is None:
+                    return group
+                if refused not in group.why:
+                    group.why += described(tree, refused)
         for group in self._candidates([x for x, _ in outside], root, domain):
             refusal = self._refusal(group, outside, reduced, len(tree))
             if refusal is None:
@@ -275,6 +288,16 @@ class Fusion:
         # Row programs first: they can take up the loops of the others.
         found.reverse()
         return sorted(found, key=lambda x: not x.reduced or not has_short_rows(x))
+
+    def _products(self, outside: list[tuple[Node, Shape]], domain: Shape) -> list[Group]:
+        """Groups of products of which the tree, over `domain`, reads values at the same elements;
+        the latest first."""
+        makers = {id(self._group_of.get(id(same_elements(x)))) for x, _ in outside}
+        return [
+            x for x in reversed(self.groups)
+            if x.kind == "matmul" and id(x) in makers and squeeze(x.domain) == domain
+            and any(self.own_value(x, y) is not None for y, _ in outside)
+        ]  # fmt: skip
 
     def _row_candidates(self, outside: list[tuple[Node, Shape]], domain: Shape) -> list[Group]:
         """Groups that compute a reduction which the tree, over `domain`, reads row by row; the

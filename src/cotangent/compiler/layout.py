@@ -20,7 +20,7 @@ from . import graph as g
 from .graph import Graph, Node
 from .memory import Plan
 
-WORD, STATUS = "word", "status"
+WORD, STATUS, FUNCTION = "word", "status", "function"
 Slots = list[tuple[str, int]]
 
 
@@ -31,7 +31,8 @@ class Layout(NamedTuple):
         arguments, outputs: (shape, dtype name) of each.
         hosts: dtype names of the host scalars.
         kernels: name, slots, extent and grain of each. A slot is (kind, number): a word, the
-            status, or a place (see `memory.Place`).
+            status, a function by its number, or a place (see `memory.Place`).
+        functions: names of functions that kernels call.
         saving, keeping, computing: see `memory.Plan`.
         written: numbers of the variables that are written.
         arena: size in bytes.
@@ -44,6 +45,7 @@ class Layout(NamedTuple):
     outputs: list[tuple[list[int], str]]
     hosts: list[str]
     kernels: list[tuple[str, Slots, int, int]]
+    functions: list[str]
     saving: int
     keeping: int
     computing: int
@@ -65,14 +67,21 @@ class Layout(NamedTuple):
 def make_layout(traced: Graph, plan: Plan) -> Layout:
     """The layout of a plan for the graph `traced`, before simplification."""
     known = {id(node.payload): i for i, node in enumerate(constants_of(traced))}
+    functions = sorted({kernel.after.name for kernel in plan.kernels if kernel.after})
     return Layout(
         [_described(node) for node in traced.arguments],
         [_described(node) for node in traced.outputs],
         [str(node.dtype) for node in traced.hosts],
         [
-            (kernel.name, [_slot(slot, plan) for slot in kernel.slots], kernel.extent, kernel.grain)
+            (
+                kernel.name,
+                [_slot(slot, plan, functions) for slot in kernel.slots],
+                kernel.extent,
+                kernel.grain,
+            )
             for kernel in plan.kernels
         ],
+        functions,
         plan.saving,
         plan.keeping,
         plan.computing,
@@ -87,10 +96,12 @@ def _described(node: Node) -> tuple[list[int], str]:
     return list(node.shape), str(node.dtype)
 
 
-def _slot(slot: Any, plan: Plan) -> tuple[str, int]:
+def _slot(slot: Any, plan: Plan, functions: list[str]) -> tuple[str, int]:
     if slot.kind == "address":
         place = plan.places[id(slot.node)]
         return place.kind, place.number
+    if slot.kind == FUNCTION:
+        return (FUNCTION, functions.index(slot.value)) if slot.value else (WORD, 0)
     return (STATUS, 0) if slot.kind == "status" else (WORD, _word(slot.value))
 
 

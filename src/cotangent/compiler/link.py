@@ -94,7 +94,8 @@ def _make(graph: Graph, isa: str, key: str | None, watch: bool) -> Layout | None
     """A new layout with its kernels; None if that takes LLVM, and there is none."""
     made = plan(fuse(simplify(graph), watch), TILES[isa])
     layout = make_layout(graph, made)
-    texts = {kernel.name: kernel.text for kernel in made.kernels}
+    called = [kernel.after for kernel in made.kernels if kernel.after]
+    texts = {kernel.name: kernel.text for kernel in [*made.kernels, *called]}
     if _DRIVER not in _FUNCTIONS:
         texts[_DRIVER] = driver_text("x86_64")
     missing = [name for name in sorted(texts) if name not in _FUNCTIONS]
@@ -137,7 +138,7 @@ def _images_of(names: Iterable[str]) -> list[bytes] | None:
 
 def _take(objects: Sequence[bytes], layout: Layout) -> bool:
     """Load objects from the cache; whether all kernels of the layout are there then."""
-    needed = {_DRIVER, *(name for name, *_ in layout.kernels)}
+    needed = {_DRIVER, *layout.functions, *(name for name, *_ in layout.kernels)}
     if not needed <= _FUNCTIONS.keys():
         for image in objects:
             functions = loader.load(image)

@@ -146,7 +146,9 @@ def _emit_by_kind(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
         kernels = emit_matmul(fusion, group, tiles)
     else:
         kernels = _EMITTERS[group.kind](fusion, group)
-    return kernels + emit_finite([x for x in group.stored if id(x) in fusion.watched and x.size])
+    checked = group.nodes[1:] if group.kind == "matmul" else []  # by the epilogue
+    rest = [x for x in group.stored if id(x) in fusion.watched and x.size and x not in checked]
+    return kernels + emit_finite(rest)
 
 
 # -- the two phases ---------------------------------------------------------------------------
@@ -156,18 +158,20 @@ def _commits(fusion: Fusion) -> list[Group]:
     """The groups that can write variables in place, in an order in which that is safe.
 
     Such a group stores nothing but new values of variables, which no other kernel reads; it has no
-    checks; and it reads the old values only where it writes the new ones. A group that reads a
-    variable which another one writes goes first.
+    checks; and it reads the old values only where it writes the new ones, each of them once. A
+    group that reads a variable which another one writes goes first.
     """
     writes = {id(node): number for number, node in fusion.writes}
     chosen: list[Group] = []
     readers: dict[int, set[int]] = {}  # number of a group -> those of the variables that it reads
     for group in fusion.groups:
-        if group.kind != "loops" or not all(id(node) in writes for node in group.stored):
+        updating = group.kind == "loops" or (group.kind == "matmul" and len(group.nodes) > 1)
+        if not updating or not all(id(node) in writes for node in group.stored):
             continue
         numbers = {writes[id(node)] for node in group.stored}
         needed = any(other.before & group.bit for other in fusion.groups)
-        if needed or _is_checking(group):
+        overlaps = group.kind == "matmul" and fusion.varying & set(group.domain)
+        if needed or overlaps or _is_checking(group):
             continue
         views = _views_read(fusion, group)
         if _reads_in_place(group, views, numbers):
@@ -185,23 +189,30 @@ def _reads_in_place(group: Group, views: list[View], numbers: set[int]) -> bool:
     that it writes."""
     if any(node.kind == "reduce" for node in group.nodes):
         return False
-    dense = contiguous_strides(group.domain)
+    domain = squeeze(group.domain)
+    dense = contiguous_strides(domain)
     for view in views:
         if view.base.role == g.VARIABLE and view.base.payload in numbers:
             strides = tuple(s for s, n in zip(view.strides, view.shape, strict=True) if n != 1)
-            if squeeze(view.shape) != group.domain or strides != dense or view.offset:
+            if squeeze(view.shape) != domain or strides != dense or view.offset:
                 return False
     return True
 
 
 def _views_read(fusion: Fusion, group: Group) -> list[View]:
-    """What the loops of a group read from memory."""
+    """What a group of loops, or a product with its epilogue, reads from memory."""
     if group.source is not None:
         return [group.source]
-    return [
-        fusion.view(x) for node in group.nodes for x in node.inputs
+    views, nodes = [], group.nodes
+    if group.kind == "matmul":
+        product, *nodes = nodes
+        views = [fusion.view(product.inputs[0]), fusion.right_side(product)]
+    return views + [
+        fusion.view(x)
+        for node in nodes
+        for x in node.inputs
         if g.uniform(x) is None and not fusion.is_inside(group, node, x)
-    ]  # fmt: skip
+    ]
 
 
 def _ordered(

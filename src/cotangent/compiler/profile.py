@@ -54,7 +54,8 @@ class KernelTime(NamedTuple):
         ops: the names of the ops that it computes.
         seconds: the median time of a run.
         flops, bytes: what it computes, and moves between registers and memory or caches.
-        source, layer: the user's line, and the layer, of the last op in it.
+        source, layer: the user's line, and the layer, of the last op in it; of a product with an
+            epilogue, those of the product.
     """
 
     number: int
@@ -197,6 +198,7 @@ def _row(number: int, phase: str, group: Group | None, seconds: float, kernel: A
         rest: tuple[Any, ...] = ("copy", (), (), "", "")
     else:
         last = next((n for n in reversed(group.nodes) if n.role == "op"), group.nodes[-1])
+        last = group.nodes[0] if group.kind == "matmul" else last  # an epilogue is beside it
         ops = tuple(node.op for node in group.nodes)
         rest = (group.kind, tuple(group.domain), ops, last.source, last.layer)
     kind, domain, ops, source, layer = rest

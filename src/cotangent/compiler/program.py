@@ -22,7 +22,7 @@ from ..runtime.buffers import empty
 from ..runtime.pool import POOL
 from ..tensors import Tensor, Variable
 from .codegen.driver import SPOILT
-from .layout import STATUS, WORD, Layout
+from .layout import FUNCTION, STATUS, WORD, Layout
 from .memory import ALIGNMENT
 from .staging import Staging
 
@@ -192,6 +192,8 @@ class Program:
             for kind, number in slots:
                 if kind == "arena":
                     arena.append((len(words), number))
+                elif kind == FUNCTION:
+                    kind, number = WORD, functions[layout.functions[number]]
                 elif kind != WORD:
                     places.setdefault((kind, number), []).append(len(words))
                 words.append(number if kind == WORD else 0)

@@ -39,7 +39,11 @@ class Block(NamedTuple):
 
 
 def pays(m: int, n: int, k: int) -> bool:
-    """Whether copying the sides costs less than it saves."""
+    """Whether copying the sides of a product costs less than it saves.
+
+    >>> pays(128, 256, 784), pays(128, 10, 256)
+    (True, False)
+    """
     return m >= _LEAST_ROWS and n >= _LEAST_COLUMNS and k >= _LEAST_DEPTH
 
 

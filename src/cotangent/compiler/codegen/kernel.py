@@ -26,9 +26,9 @@ class Slot(NamedTuple):
     """One argument of a kernel.
 
     Attributes:
-        kind: "address" (of `node`'s memory), "integer", "literal" or "status".
+        kind: "address" (of `node`'s memory), "integer", "literal", "status", or "function".
         node: for an address.
-        value: the integer, or the literal as a NumPy scalar.
+        value: the integer, the literal as a NumPy scalar, or the name of the function; "" for 0.
     """
 
     kind: str
@@ -46,6 +46,7 @@ class Kernel(NamedTuple):
         grain: how many of them a chunk has, which one thread does; the extent if that is all. It
             depends on shapes and dtypes only.
         nanoseconds: about how long one thread takes.
+        after: a function that it calls. Its slots are the last of the kernel's.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Kernel(NamedTuple):
     extent: int
     grain: int
     nanoseconds: int
+    after: Kernel | None = None
 
 
 class KernelEmitter(MemoryEmitter):
@@ -75,6 +77,7 @@ class KernelEmitter(MemoryEmitter):
         self._entry: list[str] = []
         self._block = "entry"
         self._extent = 1
+        self._calls = False
 
     # -- arguments ------------------------------------------------------------------------
 
@@ -398,24 +401,55 @@ class KernelEmitter(MemoryEmitter):
 
     # -- the result -----------------------------------------------------------------------
 
-    def finish(self, flops: int, moved: int, nanoseconds: float = 0.0) -> Kernel:
+    def call_after(self, after: Kernel | None, flag: str, arguments: Sequence[str]) -> None:
+        """Call the function `after`, if there is one and the bit `flag` is on, with its slots and
+        64-bit `arguments`, the first of which is an address. Whether there is one, and which, is
+        no part of the text. The kernel must be finished with the same function."""
+        function = self.slot(Slot("function", None, after.name if after else ""), "ptr")
+        self._calls = True
+        given = ", ".join([f"ptr {arguments[0]}", *(f"i64 {x}" for x in arguments[1:])])
+
+        def do() -> Sequence[Value]:
+            self.lines.append(f"  call void {function}(ptr %after, {given})")
+            return []
+
+        there = self.fresh()
+        self.lines.append(f"  {there} = icmp ne ptr {function}, null")
+        both = self.fresh()
+        self.lines.append(f"  {both} = and i1 {there}, {flag}")
+        self.when(both, [], do)
+
+    def finish(
+        self, flops: int, moved: int, nanoseconds: float = 0.0,
+        after: Kernel | None = None, parameters: str = "ptr %args, i64 %first, i64 %last",
+    ) -> Kernel:  # fmt: skip
         """The kernel. Its name is a hash of its text, so equal kernels are one.
 
         Args:
-            flops, moved: for `explain`.
+            flops, moved: for `explain`; without what a function does that it calls.
             nanoseconds: about how long one thread computes, if not less than to move the bytes.
+            after: the function that it calls.
+            parameters: of a function that is not called by the driver.
         """
+        slots = tuple(self._slots)
+        if self._calls:
+            self._entry.append(f"  %after = getelementptr i8, ptr %args, i64 {8 * len(slots)}")
         body = "\n".join([*self._entry, *self.lines])
-        head = f'define void @{NAME}(ptr %args, i64 %first, i64 %last) "no-builtins" nounwind {{'
+        head = f'define void @{NAME}({parameters}) "no-builtins" nounwind {{'
         text = f"{head}\nentry:\n{body}\n  ret void\n}}\n"
         declared = "\n".join(sorted(self.declarations))
         digest = fingerprint((declared, text), 10)
         name = f"k{digest}"
         renamed = text.replace(f"@{NAME}(", f"@{name}(", 1)
         extent, nanoseconds = self._extent, max(nanoseconds, moved * NANOSECONDS_PER_BYTE)
+        checks = self.checks
+        if after is not None:
+            slots, checks = slots + after.slots, checks or after.checks
+            flops, moved = flops + after.flops, moved + after.bytes
+            nanoseconds += after.nanoseconds
         return Kernel(
-            name, f"{declared}\n{renamed}", tuple(self._slots), self.checks, flops, moved,
-            extent, grain_for(extent, nanoseconds), int(nanoseconds),
+            name, f"{declared}\n{renamed}", slots, checks, flops, moved,
+            extent, grain_for(extent, nanoseconds), int(nanoseconds), after,
         )  # fmt: skip
 
 

@@ -9,12 +9,15 @@ The rows are cut into tiles of two heights, h and h - 1, so that no thin edge is
 the number of rows varies (see `Fusion.varying`), these are the largest, and how many tiles of each
 there are is no part of the text; where rows cannot be cut so, tiles overlap.
 
+What follows from the elements is done with each tile: see epilogue.py.
+
 Larger products go another way: see packed.py; and products of few rows with a transposed matrix:
 see turned.py.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -24,12 +27,15 @@ from ..views import View, batch_stride
 from .blocking import Tile, pays
 from .chunks import MANY_STEPS, NANOSECONDS_PER_FLOP_AND_BYTE, axis_to_split
 from .emitter import Value
+from .epilogue import Epilogue, epilogue_function, home
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
-from .packed import emit_packed
+from .packed import PackedEmitter, emit_packed
 from .turned import TurnedEmitter, flipped
 
 # Rows are cut where a block of columns is more work than this.
 _FLOPS_PER_UNIT = 4_000_000
+# A product of so many vectors has its epilogue in the text.
+_FEW_VECTORS = 4
 
 
 class Tiles(NamedTuple):
@@ -40,11 +46,15 @@ class Tiles(NamedTuple):
 
 
 class _Sides(NamedTuple):
-    """Names of the addresses and byte strides at one place of the loops."""
+    """Names of the addresses at one place of the loops, and which place of C it is: on each axis of
+    the batch, the row, the column."""
 
     a: str
     b: str
     c: str
+    batch: tuple[str, ...] = ()
+    row: str = "0"
+    column: str = "0"
 
 
 class _MatmulEmitter:
@@ -69,6 +79,10 @@ class _MatmulEmitter:
         self.low = min(self.tiles * self.height - self.m, self.tiles)
         self.high = self.tiles - self.low
         self.split, self.row_parts = self._choose_split()
+        self.fusion, self.group = fusion, group
+        self.inside: Epilogue | None = None
+        self.after: Kernel | None = None
+        self.tile_memory = ""
 
     def _choose_split(self) -> tuple[int, int]:
         """What the threads share: an axis of the batch, or, as its number of axes, blocks of
@@ -91,19 +105,36 @@ class _MatmulEmitter:
     def emit(self) -> Kernel:
         """The whole kernel."""
         e, size = self.e, self.size
+        self._choose_epilogue()
         steps = (*self.a.strides[-2:], self.b.strides[-2])
         self.steps = [e.integer(s * size, f"step {i}") for i, s in enumerate(steps)]
         self.c_row = e.integer(self.n * size, "row of c")
         self.depth = e.integer(self.k, "depth")
         a, b = (e.address(view.base, view.offset) for view in (self.a, self.b))
-        sides = _Sides(a, b, e.address(self.node))
+        sides = _Sides(a, b, "" if self.inside or self.after else e.address(self.node))
         if self.split == len(self.batch):
             self._grid(sides)
         else:
             self._batches(0, sides, self._columns)
         flops = 2 * self.node.size * self.k
-        moved = size * (self.node.size + self.m * self.k + self.k * self.n)
-        return e.finish(flops, moved, flops * size * NANOSECONDS_PER_FLOP_AND_BYTE)
+        moved = size * (self.m * self.k + self.k * self.n)
+        nanoseconds = flops * size * NANOSECONDS_PER_FLOP_AND_BYTE
+        if self.inside:
+            flops, moved = flops + self.inside.flops, moved + self.inside.bytes
+        elif self.after is None:
+            moved += size * self.node.size
+        return e.finish(flops, moved, nanoseconds, after=self.after)
+
+    def _choose_epilogue(self) -> None:
+        """Have the epilogue of a small product in the text; that of others in a function, which
+        gets tiles by way of a piece of the stack."""
+        if len(self.group.nodes) == 1:
+            return
+        if self.m * -(-self.n // self.e.lanes) <= _FEW_VECTORS:
+            self.inside = Epilogue(self.fusion, self.group, self.e)
+            return
+        self.after = epilogue_function(self.fusion, self.group, is_stored=False)
+        self.tile_memory = self.e.scratch(self.height * self.columns * self.size)
 
     def _batches(self, axis: int, sides: _Sides, inside: Callable[[_Sides], None]) -> None:
         """Loops over the leading axes; those of size 1 need none."""
@@ -111,17 +142,18 @@ class _MatmulEmitter:
             inside(sides)
             return
         if self.batch[axis] == 1:
-            self._batches(axis + 1, sides, inside)
+            self._batches(axis + 1, sides._replace(batch=(*sides.batch, "0")), inside)
             return
         strides = [batch_stride(view, axis - len(self.batch)) for view in (self.a, self.b)]
         strides.append(contiguous_strides(self.node.shape)[axis])
 
         def body(i: str) -> None:
-            moved = (
-                self.e.offset(p, i, self.e.integer(s * self.size, "stride")) if s else p
-                for p, s in zip(sides, strides, strict=True)
-            )
-            self._batches(axis + 1, _Sides(*moved), inside)
+            moved = [
+                self.e.offset(p, i, self.e.integer(s * self.size, "stride")) if s and p else p
+                for p, s in zip(sides[:3], strides, strict=True)
+            ]
+            below = _Sides(moved[0], moved[1], moved[2], (*sides.batch, i))
+            self._batches(axis + 1, below, inside)
 
         if axis == self.split:
             self.e.split_loop(self.batch[axis], body)
@@ -186,7 +218,8 @@ class _MatmulEmitter:
         mask = None
         if 0 < last < e.lanes:
             mask = e.first_lanes(e.integer(last) if self.n > 32 else str(last))
-        first = _Sides(sides.a, self._at(sides.b, j), self._at(sides.c, j))
+        b, c = self._at(sides.b, j), self._at(sides.c, j)
+        first = sides._replace(b=b, c=c, column=j)
         start, stop = self._tiles_of(part) if part else ("", "")
 
         def all_tiles(at: _Sides) -> None:
@@ -252,10 +285,12 @@ class _MatmulEmitter:
     def _down(self, sides: _Sides, i: str) -> _Sides:
         """`i` rows further down in A and C."""
         a = self.e.offset(sides.a, i, self.steps[0])
-        return _Sides(a, sides.b, self.e.offset(sides.c, i, self.c_row))
+        c = self.e.offset(sides.c, i, self.c_row) if sides.c else ""
+        row = i if sides.row == "0" else self.e.compute("add", sides.row, i)
+        return sides._replace(a=a, c=c, row=row)
 
     def _at(self, pointer: str, j: str) -> str:
-        return self.e.offset(pointer, j, str(self.size))
+        return self.e.offset(pointer, j, str(self.size)) if pointer else ""
 
     # -- the tile -------------------------------------------------------------------------
 
@@ -264,9 +299,6 @@ class _MatmulEmitter:
         rows = [sides.a]
         for _ in range(height - 1):
             rows.append(e.offset(rows[-1], "1", self.steps[0]))
-        c_rows = [sides.c]
-        for _ in range(height - 1):
-            c_rows.append(e.offset(c_rows[-1], "1", self.c_row))
         start = [e.constant(0, dtype)] * (height * vectors)
 
         def body(k: str, totals: list[Value]) -> Sequence[Value]:
@@ -280,15 +312,54 @@ class _MatmulEmitter:
             return after
 
         totals = e.loop(self.depth, 1, start, body)
-        for i, row in enumerate(c_rows):
-            for v in range(vectors):
-                self._store(totals[i * vectors + v], row, v, vectors, mask)
+        rows_of_totals = [totals[i * vectors : (i + 1) * vectors] for i in range(height)]
+        if self.inside:
+            self._finish(self.inside, sides, rows_of_totals, mask)
+        else:
+            self._store(sides, rows_of_totals, mask)
 
-    def _store(self, value: Value, row: str, v: int, vectors: int, mask: Value | None) -> None:
-        """Vector `v` of a row of C; only the last one may be masked."""
-        self.e.mask = mask if v == vectors - 1 else None
-        self.e.store(value, self._vector(row, v))
-        self.e.mask = None
+    def _store(self, sides: _Sides, totals: list[list[Value]], mask: Value | None) -> None:
+        """Store a tile of C, and have the epilogue done."""
+        e, c, c_row = self.e, sides.c, self.c_row
+        if self.after:
+            c, c_row = self.tile_memory, str(self.columns * self.size)
+        for i, values in enumerate(totals):
+            c = e.offset(c, "1", c_row) if i else c
+            for v, value in enumerate(values):
+                e.mask = mask if v == len(values) - 1 else None
+                e.store(value, self._vector(c, v))
+                e.mask = None
+        if self.after is None:
+            return
+        columns = str(len(totals[0]) * e.lanes)
+        if mask is not None:
+            left = e.compute("sub", e.integer(self.n, "columns"), sides.column)
+            columns = e.smaller(left, columns)
+        place = (self._matrix(sides), sides.row, str(len(totals)), sides.column, columns)
+        e.call_after(self.after, "true", (self.tile_memory, c_row, *place))
+
+    def _matrix(self, sides: _Sides) -> str:
+        """The number of the matrix."""
+        e, number = self.e, "0"
+        for n, i in zip(self.batch, sides.batch, strict=True):
+            if n > 1 and number != "0":
+                number = e.compute("mul", number, e.integer(n, "axis"))
+                number = e.compute("add", number, i)
+            elif n > 1:
+                number = i
+        return number
+
+    def _finish(
+        self, epilogue: Epilogue, sides: _Sides, totals: list[list[Value]], mask: Value | None
+    ) -> None:
+        """Do the epilogue of a tile that is in registers."""
+        start = epilogue.addresses((*sides.batch, sides.row, sides.column))
+        for i, values in enumerate(totals):
+            row = epilogue.along(start, -2, str(i))
+            for v, value in enumerate(values):
+                self.e.mask = mask if v == len(values) - 1 else None
+                epilogue.store(value, epilogue.along(row, -1, str(v * self.e.lanes)))
+                self.e.mask = None
 
     def _vector(self, row: str, v: int) -> str:
         """The address of vector `v` of a row."""
@@ -309,11 +380,16 @@ def emit_matmul(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
         return []
     sides = _turned_sides(fusion, fusion.view(node.inputs[0]), b)
     if sides is not None:
-        return [TurnedEmitter(node, *sides, fusion.varying).emit()]
+        return [TurnedEmitter(fusion, group, *sides).emit()]
     emitter = _MatmulEmitter(fusion, group, tiles.direct)
     if pays(emitter.m, emitter.n, emitter.k):
         varies = emitter.m in fusion.varying
-        return emit_packed(emitter.node, emitter.a, emitter.b, tiles.packed, varies)
+        after = epilogue_function(fusion, group, is_stored=True)
+        make = functools.partial(
+            PackedEmitter, node, emitter.a, emitter.b, tiles.packed, varies,
+            home(fusion, group),
+        )  # fmt: skip
+        return emit_packed(make, after)
     return [emitter.emit() if emitter.k else _zeros(emitter)]
 
 

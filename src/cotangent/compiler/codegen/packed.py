@@ -20,7 +20,6 @@ Source: K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplica
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -63,10 +62,15 @@ class PackedEmitter:
         a, b: how its sides are read; the rows of `b` must lie densely.
         tile: the largest tile.
         varies: whether the number of rows varies (see `Fusion.varying`).
+        home: where C is stored, if not in the memory of `node`.
     """
 
-    def __init__(self, node: Node, a: View, b: View, tile: Tile, varies: bool = False) -> None:
+    def __init__(
+        self, node: Node, a: View, b: View, tile: Tile, varies: bool = False,
+        home: Node | None = None,
+    ) -> None:  # fmt: skip
         self.node, self.a, self.b, self.tile = node, a, b, tile
+        self.home = home or node
         self.e = KernelEmitter(lanes_for([node.dtype]))
         self.size = node.dtype.itemsize
         self.batch = node.shape[:-2]
@@ -147,14 +151,18 @@ class PackedEmitter:
         shared = grain_for(kernel.extent, self.nanoseconds) < kernel.extent
         return kernel._replace(grain=-(-rows // _CHUNKS_OF_PACKING)) if shared else kernel
 
-    def product(self, blocks: tuple[int, int], panel: Node | None) -> Kernel:
+    def product(
+        self, blocks: tuple[int, int], panel: Node | None, after: Kernel | None = None
+    ) -> Kernel:
         """The kernel that computes what blocks of the depth, from the first to before the last,
         add to C.
 
         Args:
             panel: where the block of B is, packed; None if it is read in place, or packed here.
+            after: the epilogue, which is done with what the last block completes.
         """
         e, size = self.e, self.size
+        self.after = after
         ends = self._arguments()
         self.c_row = e.integer(self.n * size, "row of c")
         self.bounds = [
@@ -165,7 +173,7 @@ class PackedEmitter:
             start = e.address(panel)
         elif not self.in_place:
             start = e.scratch(BYTES_OF_B + 2 * _LINE * BYTES_OF_B // (self.width * size))
-        sides = [*ends, e.address(self.node)]
+        sides = [*ends, e.address(self.home)]
         # A unit is a tile of rows; or all of them, where the block of B is packed for each.
         rows = 1 if self.alone else self.tiles
         first, last = e.split(math.prod(self.batch) * self.across * rows)
@@ -178,13 +186,14 @@ class PackedEmitter:
                 self.panel = self._panel_of(start, batch)
             elif not self.in_place:
                 self.panel = start
+            self.matrix = batch
             self._unit(self._in_batch(sides, batch), column, tile)
 
         e.loop(last, 1, [], without_values(unit), first)
         share = (blocks[1] - blocks[0]) / self.depths
         flops = int(2 * self.node.size * self.k * share)
         moved = int(size * (self.node.size + (self.m * self.k + self.k * self.n) * share))
-        return e.finish(flops, moved, self.nanoseconds * share)
+        return e.finish(flops, moved, self.nanoseconds * share, after)
 
     def _panel_of(self, start: str, batch: str) -> str:
         """Where the strips of matrix number `batch` begin."""
@@ -228,6 +237,8 @@ class PackedEmitter:
                 row = without_values(lambda line: self._pack_row(here, line, full, tail))
                 e.loop(depth, 1, [], row)
             at = e.offset(a, k, self.steps[1])
+            following = e.compute("add", number, "1")
+            self.complete = e.compare("eq", following, self.bounds[1])
             self._tile_rows((at, here, c), tile, depth, number, full, tail)
 
         e.loop(self.bounds[1], 1, [], without_values(block), self.bounds[0])
@@ -241,7 +252,9 @@ class PackedEmitter:
         last = e.smaller(e.compute("add", first, count), self.all_strips)
         whole = e.smaller(last, e.integer(self.n // self.width, "whole strips"))
         tail = e.compare("ult", whole, last) if self.rest else ""
-        across = e.compute("mul", first, str(self.width))
+        across = self.across_at = e.compute("mul", first, str(self.width))
+        end = e.smaller(e.compute("mul", last, str(self.width)), e.integer(self.n, "columns"))
+        self.columns = e.compute("sub", end, across)
         if not self.in_place and not self.alone:
             self.panel = e.offset(self.panel, first, self.strip_bytes)
         moved = [e.offset(p, across, str(self.size)) for p in sides]
@@ -310,6 +323,8 @@ class PackedEmitter:
                     full, tail,
                     lambda s, narrow: self._tile(b, row, s, height, depth, number, narrow),
                 )  # fmt: skip
+                place = (self.matrix, lower, str(height), self.across_at, self.columns)
+                e.call_after(self.after, self.complete, (row, self.c_row, *place))
 
             def some(one: Callable[[str], None] = one, ends: Any = (first, last)) -> list[Value]:
                 e.loop(ends[1], 1, [], without_values(one), ends[0])
@@ -454,15 +469,20 @@ class PackedEmitter:
         return value
 
 
-def emit_packed(node: Node, a: View, b: View, tile: Tile, varies: bool) -> list[Kernel]:
+def emit_packed(make: Callable[[], PackedEmitter], after: Kernel | None) -> list[Kernel]:
     """The kernels of a product: one, or for each block of the depth one that packs B and one that
-    adds to C. For the arguments see `PackedEmitter`."""
-    make = functools.partial(PackedEmitter, node, a, b, tile, varies)
+    adds to C.
+
+    Args:
+        make: makes an emitter of the product.
+        after: its epilogue.
+    """
     one = make()
     if one.in_place or one.alone:
-        return [one.product((0, one.depths), None)]
+        return [one.product((0, one.depths), None, after)]
     panel, kernels = one.panel_node(), []
     for number in range(one.depths):
         kernels.append(make().packing(number, panel))
-        kernels.append(make().product((number, number + 1), panel))
+        is_last = number == one.depths - 1
+        kernels.append(make().product((number, number + 1), panel, after if is_last else None))
     return kernels

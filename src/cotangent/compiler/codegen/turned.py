@@ -10,14 +10,14 @@ A product with a single column, ``x @ w``, is one with a single row from the oth
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...shapes import contiguous_strides
-from ..graph import Node
+from ..fuse import Fusion, Group
 from ..views import View, batch_stride
 from .chunks import axis_to_split
 from .emitter import Value
+from .epilogue import Epilogue
 from .kernel import Kernel, KernelEmitter, lanes_for, without_values
 from .moves import transpose_registers
 
@@ -27,27 +27,28 @@ _NANOSECONDS_PER_LANE = 2.0
 
 
 class _Sides(NamedTuple):
-    """Names of the addresses at one place of the loops."""
+    """Names of the addresses at one place of the loops, and its place on the axes of the batch."""
 
     a: str
     b: str
-    c: str
+    batch: tuple[str, ...] = ()
 
 
 class TurnedEmitter:
     """Writes one product.
 
     Args:
-        node: the product, ``[..., m, n]``, with few rows; or its transpose, which is stored alike
-            if m is 1.
+        fusion, group: of the product, ``[..., m, n]``, with few rows; or of its transpose, which is
+            stored alike if m is 1. Sizes that vary are no part of the text; the number of columns
+            may be among them if they fill a vector.
         a, b: how its sides are read; the columns of `b` must lie densely.
-        varying: sizes that are no part of the text. The number of columns may be among them if
-            they fill a vector.
     """
 
-    def __init__(self, node: Node, a: View, b: View, varying: Collection[int]) -> None:
+    def __init__(self, fusion: Fusion, group: Group, a: View, b: View) -> None:
+        node, varying = group.nodes[0], fusion.varying
         self.node, self.a, self.b = node, a, b
         self.e = KernelEmitter(lanes_for([node.dtype]), varying)
+        self.epilogue = Epilogue(fusion, group, self.e)
         self.size = node.dtype.itemsize
         self.batch = node.shape[:-2]
         self.m, self.n, self.k = a.shape[-2], b.shape[-1], a.shape[-1]
@@ -63,11 +64,10 @@ class TurnedEmitter:
         e, size = self.e, self.size
         steps = (*self.a.strides[-2:], self.b.strides[-1])
         self.steps = [e.integer(s * size, f"step {i}") for i, s in enumerate(steps)]
-        self.c_row = e.integer(self.n * size, "row of c")
         a, b = (e.address(view.base, view.offset) for view in (self.a, self.b))
-        self._batches(0, _Sides(a, b, e.address(self.node)))
-        flops = 2 * self.node.size * self.k
-        moved = size * (self.node.size + self.m * self.k + self.k * self.n)
+        self._batches(0, _Sides(a, b))
+        flops = 2 * self.node.size * self.k + self.epilogue.flops
+        moved = size * (self.m * self.k + self.k * self.n) + self.epilogue.bytes
         squares = self.node.size // self.m * self.k / e.lanes**2
         return e.finish(flops, moved, squares * e.lanes * _NANOSECONDS_PER_LANE)
 
@@ -78,20 +78,16 @@ class TurnedEmitter:
             self._blocks(sides)
             return
         if self.batch[axis] == 1 and axis != self.split:
-            self._batches(axis + 1, sides)
+            self._batches(axis + 1, sides._replace(batch=(*sides.batch, "0")))
             return
-        strides = [
-            batch_stride(self.a, axis - len(self.batch)),
-            batch_stride(self.b, axis - len(self.batch)),
-            contiguous_strides(self.node.shape)[axis],
-        ]
+        strides = [batch_stride(view, axis - len(self.batch)) for view in (self.a, self.b)]
 
         def body(i: str) -> None:
-            moved = (
+            moved = [
                 e.offset(p, i, e.integer(s * self.size, "stride")) if s else p
-                for p, s in zip(sides, strides, strict=True)
-            )
-            self._batches(axis + 1, _Sides(*moved))
+                for p, s in zip(sides[:2], strides, strict=True)
+            ]
+            self._batches(axis + 1, _Sides(moved[0], moved[1], (*sides.batch, i)))
 
         if axis == self.split:
             e.split_loop(self.batch[axis], body)
@@ -132,12 +128,13 @@ class TurnedEmitter:
         if rest:
             after = e.integer(whole * e.lanes, "depth") if whole else "0"
             totals = self._square(rows, b, after, (columns, rest), totals)
+        # A single column of C lies as a row does.
+        is_row = self.node.shape[-2] == self.m and self.node.shape[-1] == self.n
+        index = (*sides.batch, "0", j) if is_row else (*sides.batch, j, "0")
+        start = self.epilogue.addresses(index)
         e.mask = e.first_lanes(str(columns)) if columns < e.lanes else None
-        c = e.offset(sides.c, j, str(self.size))
         for i, total in enumerate(totals):
-            e.store(total, c)
-            if i + 1 < self.m:
-                c = e.offset(c, "1", self.c_row)
+            self.epilogue.store(total, self.epilogue.along(start, -2, str(i)))
         e.mask = None
 
     def _square(
