@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cotangent as ct
-from cotangent.compiler.codegen import packed
+from cotangent.compiler.codegen import blocking, packed
 from cotangent.compiler.codegen.build import TILES
 from cotangent.compiler.graph import Node
 from cotangent.compiler.views import whole
@@ -64,7 +64,8 @@ def test_matrices_of_a_batch_have_the_bits_of_single_ones(count):
 def test_very_many_columns_are_packed_where_they_are_used(monkeypatch):
     a, b = _random(40, 60), _random(60, 2000, seed=1)
     expected = _by_few_rows(a, b)
-    monkeypatch.setattr(packed, "_BYTES_OF_B", 1 << 14)
+    for module in (blocking, packed):
+        monkeypatch.setattr(module, "BYTES_OF_B", 1 << 14)
     sides = [Node("argument", x.shape, x.dtype) for x in (a, b)]
     node = Node("op", (40, 2000), a.dtype)
     tile = TILES["avx512"].packed
