@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
-SETTLE = 0.05  # seconds in which the threads of the one before stop spinning
+# Seconds in which the threads of the one before stop spinning: those of OpenBLAS take a tenth of a
+# second, in which they keep a core from whoever comes next.
+SETTLE = 0.2
 # contender -> what its process needs from the start
 SETTINGS = {"numpy_skylakex": {"OPENBLAS_CORETYPE": "SkylakeX"}}
 
@@ -163,8 +165,8 @@ def in_turns(processes: list[Process], name: str, rounds: int, tolerance: float)
     times: dict[str, list[float]] = {p.contender: [] for p in processes}
     for process in processes:
         process.measure()  # warm-up, and finding the number of steps in a round
-    for _ in range(rounds):
-        for process in processes:
+    for number in range(rounds):
+        for process in processes[:: (-1) ** number]:  # nobody always comes after the same one
             time.sleep(SETTLE)
             seconds = process.measure()
             if seconds is not None:
