@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-# The strip of A in the first-level cache, and the block of B in the second.
-_BYTES_OF_A = 12 << 10
+# The strip of A in the first-level cache: half of that if the whole depth fits, else less, so that
+# more columns fit into the block of B in the second-level cache.
+_MOST_BYTES_OF_A, _BYTES_OF_A = 16 << 10, 12 << 10
 BYTES_OF_B = 768 << 10
 # Columns are cut into so many blocks at least, as the halves of a region are worked on by different
 # cores (see driver.py): each of them then packs most of what it reads.
@@ -53,9 +54,10 @@ def blocks(k: int, n: int, width: int, size: int) -> Block:
     least.
 
     >>> blocks(512, 512, 48, 4), blocks(2048, 2048, 48, 4)
-    (Block(depth=256, strips=6), Block(depth=342, strips=11))
+    (Block(depth=512, strips=6), Block(depth=342, strips=11))
     """
-    depth = -(-k // -(-k // deepest(size)))
+    usual = _BYTES_OF_A // (COLUMN * size)
+    depth = k if k <= deepest(size) else -(-k // -(-k // usual))
     most = max(BYTES_OF_B // (depth * size * width), 1)
     strips = -(-n // width)
     if strips > _LEAST_ACROSS:  # one strip alone is not worth packing A for
@@ -65,4 +67,4 @@ def blocks(k: int, n: int, width: int, size: int) -> Block:
 
 def deepest(size: int) -> int:
     """The largest depth of a block."""
-    return _BYTES_OF_A // (COLUMN * size)
+    return _MOST_BYTES_OF_A // (COLUMN * size)

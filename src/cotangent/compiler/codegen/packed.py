@@ -41,6 +41,8 @@ _BYTES_TO_FETCH = 512 << 10
 _ROWS_AHEAD = 8
 # Columns of A that one round of the innermost loop takes, a power of two.
 _UNROLLED = 4
+# Rows of B that are packed in one go, and how many chunks there are of that.
+_ROWS_PACKED = 16
 _CHUNKS_OF_PACKING = 8
 
 
@@ -128,28 +130,32 @@ class PackedEmitter:
         start = e.address(panel)
         k = e.compute("mul", e.integer(number, "block"), self.depth)
         depth = e.smaller(e.compute("sub", e.integer(self.k, "k"), k), self.depth)
-        divisors = self.depth, e.integer(self.across, "across")
-        rows = math.prod(self.batch) * self.across * self.block.depth
+        pieces = -(-self.block.depth // _ROWS_PACKED)
+        divisors = e.integer(pieces, "pieces"), e.integer(self.across, "across")
+        units = math.prod(self.batch) * self.across * pieces
 
-        def row(unit: str) -> None:
-            rest, line = (e.compute(x, unit, divisors[0]) for x in ("udiv", "urem"))
+        def piece(unit: str) -> None:
+            rest, first = (e.compute(x, unit, divisors[0]) for x in ("udiv", "urem"))
             batch, column = (e.compute(x, rest, divisors[1]) for x in ("udiv", "urem"))
             self.panel = self._panel_of(start, batch)
             _, b, _ = self._in_batch([*ends, ends[0]], batch)
             (b,), full, tail = self._columns_of(column, [b])
+            b = e.offset(b, k, self.steps[2])
+            line = e.compute("mul", first, str(_ROWS_PACKED))
+            last = e.smaller(e.compute("add", line, str(_ROWS_PACKED)), depth)
 
-            def inside() -> list[Value]:
-                self._pack_row(e.offset(b, k, self.steps[2]), line, full, tail)
-                return []
+            def rows() -> list[Value]:
+                copy = without_values(lambda line: self._pack_row(b, line, full, tail))
+                return e.loop(last, 1, [], copy, line)
 
-            e.when(e.compare("ult", line, depth), [], inside)
+            e.when(e.compare("ult", line, last), [], rows)
 
-        e.split_loop(rows, row)
+        e.split_loop(units, piece)
         moved = 2 * self.size * math.prod(self.batch) * self.block.depth * self.n
         kernel = e.finish(0, moved)
         # Threads are awake for the product, so they may as well share this.
         shared = grain_for(kernel.extent, self.nanoseconds) < kernel.extent
-        return kernel._replace(grain=-(-rows // _CHUNKS_OF_PACKING)) if shared else kernel
+        return kernel._replace(grain=-(-units // _CHUNKS_OF_PACKING)) if shared else kernel
 
     def product(
         self, blocks: tuple[int, int], panel: Node | None, after: Kernel | None = None
