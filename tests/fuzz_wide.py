@@ -24,7 +24,7 @@ CURVES = {
     "hardswish": nn.hardswish, "softsign": nn.softsign, "leaky_relu": nn.leaky_relu,
     "quick gelu": lambda x: nn.gelu(x, approximate="tanh"), "nan_to_num": ct.nan_to_num,
     "absolute": ct.absolute, "log_softmax": nn.log_softmax, "softmax": nn.softmax,
-    "unstacked": lambda x: ct.unstack(x)[-1] * ct.unstack(x)[0],
+    "unstacked": lambda x: ct.unstack(x)[-1] * ct.unstack(x)[0] if x.ndim and x.size else x,
     "own derivative": lambda x: TRIPLED(x), "constants": lambda x: x + _grid(x),
     "forgotten": lambda x: ct.full(x.shape, 0.5, dtype=x.dtype),
     "forgotten but for a part": lambda x: ct.sum(x[:0]) + ct.zeros_like(x),
