@@ -476,6 +476,7 @@ def test_after_a_loss_the_caller_works_alone_for_a_while(monkeypatch):
         return 0
 
     clock = CLOCK(read)
+    _asleep(2)  # threads that wait read the clock too
     _word(pool.CLOCK).value = ctypes.cast(clock, ctypes.c_void_p).value
     alone, finished = _word(pool.ALONE), _word(pool.FINISHED)
     sleepers = _word(pool.SLEEPERS, ctypes.c_int32)
