@@ -311,7 +311,8 @@ def test_profile_counts_what_the_epilogue_does():
     a, b, c = _random(60, 50), _random(50, 64, seed=1), _random(64, seed=2)
     f = ct.jit(lambda a, b, c: (a @ b + c).relu())
     f(a, b, c)
-    row = next(x for x in f.profile(a, b, c, seconds=0).rows if x.kind == "matmul")
+    rows = [x for x in f.profile(a, b, c, seconds=0).rows if x.kind == "matmul"]
+    row = max(rows, key=lambda x: x.flops)  # with AVX2, a kernel before it packs
     assert row.ops == ("matmul", "add", "relu")
     assert row.flops == 60 * 64 * (2 * 50 + 2)
     assert row.bytes >= 4 * (60 * 50 + 50 * 64 + 60 * 64 + 64)

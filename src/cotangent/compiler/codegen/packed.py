@@ -40,7 +40,7 @@ _FEW_COLUMNS = 64
 _BYTES_TO_FETCH = 512 << 10
 _ROWS_AHEAD = 8
 # Columns of A that one round of the innermost loop takes, a power of two.
-_UNROLLED = 4
+_UNROLLED = 2
 # Rows of B that are packed in one go, and how many chunks there are of that.
 _ROWS_PACKED = 16
 _CHUNKS_OF_PACKING = 8
