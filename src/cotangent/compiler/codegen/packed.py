@@ -348,9 +348,8 @@ class PackedEmitter:
 
             def column(k: str) -> None:
                 value = self._load(e.offset(a, k, self.steps[1]), mask, True)
-                e.store(
-                    value, e.offset(self.strip, k, str(self.strip_steps[1]))
-                )  # the next one overlaps
+                # The next one overlaps.
+                e.store(value, e.offset(self.strip, k, str(self.strip_steps[1])))
 
             e.loop(depth, 1, [], without_values(column))
             return
