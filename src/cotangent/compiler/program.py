@@ -40,6 +40,9 @@ _RUN_READY = ctypes.CFUNCTYPE(ctypes.c_int64)
 
 Array = np.ndarray[Any, Any]
 _COPY = np.ndarray.copy
+# NumPy makes the names in an array's interface anew each time it is asked for one. As long as
+# somebody holds them, the interpreter finds them in its table of names; else that grows each time.
+_INTERFACE_NAMES = tuple(np.empty(0).__array_interface__)
 
 
 class Failed(Exception):  # noqa: N818 (an outcome, not an error of the user)
