@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..dtypes import is_supported
 from ..errors import DTypeError
-from ..runtime.buffers import STAGGER
+from ..runtime.buffers import LEAST, STAGGER
 from ..shapes import contiguous_strides
 from . import graph as g
 from .codegen.assemble import emit_assemble
@@ -270,9 +270,12 @@ def _copy_kernel(batch: list[Pair]) -> Kernel:
             e.store(e.load_one(source, node.dtype), target)
             continue
 
-        def part(j: str, at: Any = (source, target, width, node.dtype)) -> None:
-            there, here, step, dtype = at
-            e.store(e.load(e.offset(there, j, step), dtype), e.offset(here, j, step))
+        # What is saved is rarely read, and should not drive out of the caches what is.
+        past_caches = held.role in ("saved", "kept") and held.size * node.dtype.itemsize >= LEAST
+
+        def part(j: str, at: Any = (source, target, width, node.dtype, past_caches)) -> None:
+            there, here, step, dtype, past = at
+            e.store(e.load(e.offset(there, j, step), dtype), e.offset(here, j, step), past)
 
         e.split_vectors(node.size)(part)
     return e.finish(0, moved)

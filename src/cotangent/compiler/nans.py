@@ -139,11 +139,11 @@ class debug_nans:  # noqa: N801 (called like a function)
       a later op swallows, as ``where`` and ``exp(-inf)`` do, is not reported; nor is one that
       came in with an argument, a variable or a constant.
 
-    While it is on, a compiled step takes 1 to 5 % longer, and 10 where large arguments of calls are
-    arrays, which are copied. It takes as much memory again as its variables have; for what up to
-    64 calls are given, up to twice that; and large tensors of these calls are held, up to as
-    much or 32 MB. Eager steps of small models take a third longer (``benchmarks/nans.py``). While
-    it is off, nothing is checked.
+    While it is on, a compiled step takes 1 to 5 % longer, and up to 8 where large arguments of
+    calls are arrays, which are copied. It takes as much memory again as its variables have; and
+    for what up to 64 calls are given, up to twice that, or 32 MB, for copies, and as much for large
+    tensors, which are held. Eager steps of small models take a third longer
+    (``benchmarks/nans.py``). While it is off, nothing is checked.
 
     Args:
         on: whether to turn it on or off.

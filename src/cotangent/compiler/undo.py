@@ -17,17 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import as_dtype
+from ..dtypes import DType, as_dtype, uint8
 from ..runtime.buffers import empty
+from ..shapes import Shape
 from .codegen.driver import FIELDS, SPOILT
 from .layout import Layout
-from .program import Failed, Program, address_of, dense_array
+from .memory import ALIGNMENT
+from .program import Array, Failed, Program, address_of, dense_array
 from .staging import SMALL
 
 _COUNT, _MOST, _PLACES = (FIELDS.index(x) for x in ("count", "most", "places"))
 # Variables are saved after so many calls at most. What is copied for these calls takes at most so
-# many times the bytes of the variables; arrays that are held, that or so many bytes.
-_MOST_CALLS, _MOST_COPIED, _MOST_HELD = 64, 2, 32 << 20
+# many times the bytes of the variables, or so many bytes; and so does what is held.
+_MOST_CALLS, _MOST_TIMES, _ROOM = 64, 2, 32 << 20
 
 
 class Undoable(Program):
@@ -50,14 +52,14 @@ class Undoable(Program):
         given = [*self.arguments, *(((), view.dtype) for view in self._host_views)]
         # By number, as places are; what no kernel keeps is not there.
         self._kept = {
-            i: empty((self._most, *shape), dtype)
+            i: _rows_of(self._most, shape, dtype)
             for i, (shape, dtype) in enumerate(given) if ("kept", i) in self._places
         }  # fmt: skip
         rows = []
         base = address_of(self._table)
         for i, array in self._kept.items():
             for at in self._places[("kept", i)]:
-                rows += [base + 8 * at, address_of(array), array.nbytes // self._most]
+                rows += [base + 8 * at, address_of(array), array.strides[0]]
         self._rows = np.array([*rows, 0], np.int64)
         self._header[_MOST] = self._most
         self._header[_PLACES:] = address_of(self._rows), len(rows) // 3
@@ -117,6 +119,14 @@ class Undoable(Program):
         self._header[_MOST], self._header[_COUNT] = self._most, times
 
 
+def _rows_of(times: int, shape: Shape, dtype: DType) -> Array:
+    """Memory for `times` arrays, each of which begins at a cache line if they are large."""
+    size = math.prod(shape) * dtype.itemsize
+    step = -(-size // ALIGNMENT) * ALIGNMENT
+    memory = empty((times, step), uint8)
+    return memory[:, :size].view(dtype).reshape(times, *shape)
+
+
 def _arranged(
     layout: Layout, values: Sequence[bool], variables: Sequence[Any]
 ) -> tuple[int, list[int], Layout]:
@@ -129,8 +139,8 @@ def _arranged(
     held = sum(sizes[i] for i in holding)
     copied = sum(sizes) - held + 8 * len(layout.hosts)
     written = [variables[n] for n in layout.written]
-    room = _MOST_COPIED * sum(v.size * v.dtype.itemsize for v in written)
-    most = min(_MOST_CALLS, room // max(copied, 1), max(room, _MOST_HELD) // max(held, 1))
+    room = max(_MOST_TIMES * sum(v.size * v.dtype.itemsize for v in written), _ROOM)
+    most = min(_MOST_CALLS, room // max(copied, 1), room // max(held, 1))
     if most < 2:
         return 1, [], _without(layout, range(len(sizes) + len(layout.hosts)))
     return most, holding, _without(layout, holding)

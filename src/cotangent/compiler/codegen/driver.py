@@ -42,6 +42,8 @@ _SPINS = 1000
 # Nanoseconds that a thread looks for work before it sleeps: longer than a kernel that is not split
 # takes, or Python from one call to the next. To wake it takes ten thousand and more.
 _PATIENCE = 50_000
+# After so many of them it lets others run in between, who may want the core more.
+_POLITE = 5_000
 # Nanoseconds that regions can have gained and not lost again. A machine that is merely shared costs
 # a part of a millisecond now and then, which is no reason to work alone.
 _MOST_CREDIT = 5_000_000
@@ -375,7 +377,7 @@ wait:
   %since = call i64 @now(ptr %pool)
   br label %spin
 spin:
-  %spun = phi i64 [0, %wait], [%spun1, %pause]
+  %spun = phi i64 [0, %wait], [%spun1, %pause], [%spun1, %give_way]
   %now = load atomic i32, ptr %turn acquire, align 4
   %changed = icmp ne i32 %now, %seen
   br i1 %changed, label %look, label %idle
@@ -388,7 +390,14 @@ asking:
   %then = call i64 @now(ptr %pool)
   %idled = sub i64 %then, %since
   %long = icmp sgt i64 %idled, PATIENCE
-  br i1 %long, label %sleep, label %pause
+  br i1 %long, label %sleep, label %waiting
+waiting:
+  %polite = icmp sgt i64 %idled, POLITE
+  br i1 %polite, label %give_way, label %pause
+give_way:
+  %yield = load ptr, ptr %syscall
+  %q = call i64 (i64, ...) %yield(i64 YIELD)
+  br label %spin
 pause:
   PAUSE
   br label %spin
@@ -427,7 +436,8 @@ def driver_text(processor: str) -> str:
     pause, give_way = _SYSTEM[processor]
     names = {
         "PAUSE": pause, "FUTEX": pool.FUTEX[processor], "YIELD": give_way, "WAIT": pool.WAIT,
-        "WAKE": pool.WAKE, "SPINS": _SPINS, "PATIENCE": _PATIENCE, "MOST_CREDIT": _MOST_CREDIT,
+        "WAKE": pool.WAKE, "SPINS": _SPINS, "PATIENCE": _PATIENCE, "POLITE": _POLITE,
+        "MOST_CREDIT": _MOST_CREDIT,
     }  # fmt: skip
     for name, value in names.items():
         text = text.replace(name, str(value))
