@@ -94,11 +94,9 @@ def _slope(x: Any, chain: Any) -> Any:
 
 
 def _solve(a: Any, b: Any, upper: bool, transpose: bool) -> Any:
-    """With the triangle made well conditioned, and both sides finite: of a NaN, LAPACK makes all of
-    a solution NaN, and elimination makes what follows it."""
+    """With the triangle made well conditioned."""
     n = a.shape[-1]
     a = ct.tanh(ct.nan_to_num(a)) / max(n, 1) + 2 * ct.eye(n, dtype=a.dtype)
-    b = ct.nan_to_num(b, posinf=1.0, neginf=1.0)
     return ct.solve_triangular(a, b, upper=upper, transpose=transpose)
 
 

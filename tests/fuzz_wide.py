@@ -165,7 +165,7 @@ PRODUCTS = {
     "summed": lambda x, y: ct.einsum("...i,ij->j", x, y),
     "factor": lambda x, y: ct.cholesky(_definite(y)) + ct.sum(x),
     "upper": lambda x, y: ct.cholesky(_definite(y.mT), upper=True),
-    "unused factor": lambda x, y: (ct.cholesky(y @ y.mT), x)[1],
+    "unused factor": lambda x, y: (ct.cholesky(_definite(y) * ct.sign(y[0, 0])), x)[1],
     "chained": lambda x, y: (x @ y) @ y.mT, "squared": lambda x, y: (x @ y).mT @ (x @ y),
     "activated": lambda x, y: nn.gelu(x @ y + y[0]),
     "residual": lambda x, y: x + ct.tanh(x @ y) @ y.mT,

@@ -172,6 +172,54 @@ def test_a_matrix_that_is_not_finite_has_no_cholesky_factor(value, place):
         assert _same(ct.cholesky, made) is ct.ArgumentError
 
 
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("transpose", [False, True])
+def test_what_is_not_finite_in_a_triangular_system_reaches_what_follows_from_it(
+    value, upper, transpose
+):
+    """Judged by substitution, row by row."""
+    rng = np.random.default_rng(0)
+    a = rng.uniform(0.2, 1, (3, 4, 4)).astype(np.float32) + np.eye(4, dtype=np.float32)
+    b = rng.uniform(-1, 1, (3, 4, 2)).astype(np.float32)
+    b[0, 1, 0] = b[1, 3, 1] = a[2, 2, 1] = a[2, 1, 2] = value
+    triangle = np.triu(a) if upper else np.tril(a)
+    if transpose:
+        triangle = triangle.mT
+    below = upper == transpose
+    inside = np.tril(np.ones((4, 4), bool)) if below else np.triu(np.ones((4, 4), bool))
+    expected = np.zeros_like(b)
+    with np.errstate(all="ignore"):
+        for i in range(4) if below else reversed(range(4)):
+            total = b[:, i].copy()
+            for j in range(4):
+                if j != i and inside[i, j]:
+                    total -= triangle[:, i, j, None] * expected[:, j]
+            expected[:, i] = total / triangle[:, i, i, None]
+
+    def f(a, b):
+        return ct.solve_triangular(a, b, upper=upper, transpose=transpose)
+
+    for found in (f(ct.asarray(a), ct.asarray(b)), ct.jit(f)(a, b)):
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_matrix_at_the_border_of_definite_has_a_factor_or_an_error_that_says_so():
+    """Of a product that is singular, rounding decides; op by op it may decide otherwise."""
+
+    @ct.jit
+    def factor(y):
+        return ct.cholesky(y @ y.mT)
+
+    errors = []
+    for seed in range(60):
+        try:
+            factor(np.random.default_rng(seed).normal(size=(3, 2)).astype(np.float32))
+        except ct.ArgumentError as error:
+            errors.append(str(error))
+    assert all("not positive definite" in text and "in cholesky at" in text for text in errors)
+
+
 @pytest.mark.parametrize("order", [0, 1])
 def test_of_several_errors_the_first_is_raised(order):
     def f(x, i):

@@ -791,6 +791,15 @@ def test_static_arguments_select_a_program():
     assert f.traces == 5
 
 
+def test_equal_arguments_of_other_types_select_another_program():
+    f = ct.jit(lambda x, part: (x * 2, [type(i).__name__ for i in part]))
+    for part in ({1}, {True}, {1.0}, frozenset({1}), frozenset({True})):
+        assert f(X, part)[1] == [type(i).__name__ for i in part]
+    g = ct.jit(lambda x, part: (x * 2, type(part.start).__name__))
+    for part in (slice(1, 2), slice(True, 2), slice(1.0, 2)):
+        assert g(X, part)[1] == type(part.start).__name__
+
+
 def test_containers_keywords_and_defaults():
     def f(batch, *rest, scale=2.0, shift=None, **more):
         x = batch["x"][0] * scale + batch["y"]

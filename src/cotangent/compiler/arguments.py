@@ -146,9 +146,10 @@ def general_signature(args: Any, kwargs: Any) -> tuple[Any, list[Any]]:
 
 
 def _hashable(leaf: Any) -> Any:
+    """What equals that of another leaf of its type if both mean the same: 1 and True are equal."""
     if isinstance(leaf, slice):
-        return leaf.start, leaf.stop, leaf.step
-    return frozenset(leaf) if isinstance(leaf, set) else leaf
+        return tuple((type(x), x) for x in (leaf.start, leaf.stop, leaf.step))
+    return frozenset((type(x), x) for x in leaf) if isinstance(leaf, (set, frozenset)) else leaf
 
 
 def refuse_leaked(name: str, args: Any, kwargs: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Error, TraceError
+from ..errors import ArgumentError, Error
 from .graph import Graph, Node
 from .nans import origin
 from .program import Failed
@@ -47,4 +47,17 @@ def diagnose(
         return error
     if watching:
         return origin(graph, Inputs(arrays, variables, hosts), name)
-    return TraceError(f"ct.jit: {name} reported a bad index that running it op by op does not show")
+    return ArgumentError(_unseen(graph, name))
+
+
+def _unseen(graph: Graph, name: str) -> str:
+    """What to say where only the compiled function fails: rounding decides whether a matrix that is
+    all but singular is positive definite."""
+    checking = [x for x in graph.nodes if x.primitive is not None and x.primitive.can_fail]
+    found = "\n".join(f"  in {node.where()}" for node in checking)
+    return (
+        f"ct.jit: {name} found a value that an op does not accept, as an index out of range or a "
+        "matrix that is not positive definite; run op by op, it does not, so the value is one that "
+        "rounding moves across the border. A matrix that is singular to rounding becomes definite "
+        f"by adding a small multiple of the identity. It is one of these ops:\n{found}"
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ArgumentError, ArgumentTypeError, ShapeError
 from ..ops.random import threefry
 from ..tensors import Tensor
-from ..tree import flatten, unflatten
+from ..tree import LEAF, flatten, unflatten
 
 Array = np.ndarray[Any, Any]
 
@@ -55,31 +55,38 @@ def shuffles(n: int, seed: int, epoch: int, count: int) -> Array:
     >>> bool((shuffles(5, 1, 3, 2)[1] == shuffled(5, 1, 4)).all())
     True
     """
-    start = _words_of(seed, np.arange(epoch, epoch + count, dtype=np.uint64))
-    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + start[:, None]
-    z ^= z >> np.uint64(30)
+    epochs = epoch if count == 1 else np.arange(epoch, epoch + count, dtype=np.uint64)
+    start = np.asarray(_words_of(seed, epochs), np.uint64).reshape(-1, 1)
+    rows = np.arange(n, dtype=np.uint64)
+    z = rows * np.uint64(_GOLDEN) + (start + np.uint64(_GOLDEN))
+    shifted = z >> np.uint64(30)
+    z ^= shifted
     z *= np.uint64(0xBF58476D1CE4E5B9)
-    z ^= z >> np.uint64(27)
+    np.right_shift(z, np.uint64(27), out=shifted)
+    z ^= shifted
     z *= np.uint64(0x94D049BB133111EB)
     # With the row's own number in the lower half all words differ, so that every way of
     # sorting gives the same order.
     z &= np.uint64(_TOP)
-    z |= np.arange(n, dtype=np.uint64)
+    z |= rows
     z.sort(axis=1)
     z &= np.uint64(_WORD - 1)
-    return z.astype(np.int64)
+    return z.view(np.int64)
 
 
-def _words_of(seed: int, epochs: Array) -> Array:
-    """64 random bits for (seed, epoch) of each epoch, by the generator of `random`."""
-    low = np.uint64(_WORD - 1)
-    key = (np.uint64(seed % _WORD), np.uint64(seed // _WORD))
+def _words_of(seed: int, epochs: Any) -> Any:
+    """64 random bits for (seed, epoch), by the generator of `random`.
+
+    Args:
+        epochs: one number, which takes much less time than an array of one; or uint64 numbers.
+    """
+    low = _WORD - 1
     words = threefry(
-        key, (epochs, np.full_like(epochs, _STREAM)),
+        (seed % _WORD, seed // _WORD), (epochs, _STREAM),
         lambda a, b: (a + b) & low, lambda a, b: a ^ b,
-        lambda x, amount: (x << np.uint64(amount) | x >> np.uint64(32 - amount)) & low,
+        lambda x, amount: (x << amount | x >> 32 - amount) & low,
     )  # fmt: skip
-    return words[0] << np.uint64(32) | words[1]
+    return words[0] << 32 | words[1]
 
 
 class Batches:
@@ -124,7 +131,11 @@ class Batches:
                 array[first:last] if order is None else array.take(order[first:last], axis=0)
                 for array in self._arrays
             ]
-            for at in range(0, last - first, size):
+            starts = range(0, last - first, size)
+            if self._structure == LEAF:
+                yield from (block[0][at : at + size] for at in starts)
+                continue
+            for at in starts:
                 yield unflatten(self._structure, iter([part[at : at + size] for part in block]))
 
     def _batches_at_once(self) -> int:

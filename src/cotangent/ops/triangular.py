@@ -108,9 +108,22 @@ def _eval_solve(xp: Any, a: Any, b: Any, upper: bool, transpose: bool) -> Any:
     a = xp.triu(a) if upper else xp.tril(a)
     if transpose:
         a, upper = xp.matrix_transpose(a), not upper
-    if upper:  # elimination finds nothing to eliminate, and changes no row
-        return xp.linalg.solve(a, b)
-    return xp.flip(xp.linalg.solve(xp.flip(a, axis=(-2, -1)), xp.flip(b, axis=-2)), axis=-2)
+    if upper:
+        return _solve_upper(xp, a, b)
+    return xp.flip(_solve_upper(xp, xp.flip(a, axis=(-2, -1)), xp.flip(b, axis=-2)), axis=-2)
+
+
+def _solve_upper(xp: Any, a: Any, b: Any) -> Any:
+    if xp.all(xp.isfinite(a)) and xp.all(xp.isfinite(b)):
+        return xp.linalg.solve(a, b)  # elimination finds nothing to eliminate
+    # It would multiply zeros with what is not finite: in substitution that reaches only the rows
+    # that follow from it.
+    n = a.shape[-1]
+    rows: Any = b[..., n:, :]
+    for i in reversed(range(n)):
+        rest = b[..., i : i + 1, :] - xp.matmul(a[..., i : i + 1, i + 1 :], rows)
+        rows = xp.concat([rest / a[..., i : i + 1, i : i + 1], rows], axis=-2)
+    return rows
 
 
 def _triangle(x: Any, upper: bool) -> Any:
