@@ -165,7 +165,7 @@ PRODUCTS = {
     "summed": lambda x, y: ct.einsum("...i,ij->j", x, y),
     "factor": lambda x, y: ct.cholesky(_definite(y)) + ct.sum(x),
     "upper": lambda x, y: ct.cholesky(_definite(y.mT), upper=True),
-    "unused factor": lambda x, y: (ct.cholesky(_definite(y) * ct.sign(y[0, 0])), x)[1],
+    "unused factor": lambda x, y: (ct.cholesky(_maybe_definite(y)), x)[1],
     "chained": lambda x, y: (x @ y) @ y.mT, "squared": lambda x, y: (x @ y).mT @ (x @ y),
     "activated": lambda x, y: nn.gelu(x @ y + y[0]),
     "residual": lambda x, y: x + ct.tanh(x @ y) @ y.mT,
@@ -195,6 +195,11 @@ DRAWS = {
     "classes": lambda x: ct.random.categorical(ct.nan_to_num(x)),
     "twice": lambda x: ct.random.uniform(x.shape, dtype=x.dtype) - ct.random.uniform(x.shape),
 }  # fmt: skip
+
+
+def _maybe_definite(x: Any) -> Any:
+    """Definite or not by its shape, so that no rounding decides it."""
+    return _definite(x) * (-1.0 if x.shape[0] == 3 else 1.0)
 
 
 def _definite(x: Any) -> Any:

@@ -122,12 +122,15 @@ class Jitted:
     def _call_again(
         self, args: Any, kwargs: Any, failure: Failed, watched: bool
     ) -> tuple[Entry, list[Any], Sequence[Tensor]]:
-        """After a call that failed: raise the error, unless what is watched came in with an
-        argument, a variable or a constant; then call without looking."""
+        """After a call that failed: raise the error, unless no op has made a NaN or an infinity of
+        finite numbers; then call without looking."""
         entry, inputs = self._resolve(args, kwargs)
         error = self._diagnose(failure, (args, kwargs), inputs, watched)
         if error is not None:
             raise error from None
+        if watched:
+            entry.distrust()
+            self._recent_watched = None
         return entry, *entry.run(entry.program, inputs)
 
     def _resolve(self, args: Any, kwargs: Any) -> tuple[Entry, list[Any]]:
@@ -150,16 +153,10 @@ class Jitted:
         """The program of `entry` that fails where a result would not be finite."""
         if entry.watching is None:
             traced = self._trace(*placeholders(args, kwargs))
-            trace, leaves = traced.trace, flatten((args, kwargs))[0]
-            values = [isinstance(x, Tensor) for x in leaves if kind_of(x) in ("array", "float")]
             entry.watching = link(
-                traced.graph,
-                trace.variables,
-                trace.host_functions,
-                self._staging,
-                watch=True,
-                values=values,
-            )
+                traced.graph, traced.trace.variables, traced.trace.host_functions, self._staging,
+                watch=True, trusting=entry.trust > 0,
+            )  # fmt: skip
         return entry.watching
 
     def loop(self, *args: Any) -> Any:
@@ -196,6 +193,9 @@ class Jitted:
             part = [array[failure.iteration] for array in arrays]
             again = unflatten(structure, iter([Tensor(x) for x in part]))
             error = self._diagnose(failure, (again, {}), part, watching)
+            if error is None and watching and entry.trust:
+                entry.distrust(entry.trust)
+                return self.loop(*args)
             if error is None:
                 return entry.assemble(map(Tensor, entry.program.loop(arrays, times)))
             error.add_note(f"in iteration {failure.iteration} of the loop; nothing was changed")

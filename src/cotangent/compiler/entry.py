@@ -16,6 +16,9 @@ from .program import ARENA, Program
 from .results import Rebuild, rebuilt
 from .trace import Trace
 
+# Each such call is run op by op.
+_TRUST = 3
+
 
 class Traced:
     """A traced call: its graph, and how its results are put together."""
@@ -45,11 +48,13 @@ class Entry:
         state: the variables that a differentiable call writes, such as running statistics.
         through: the derivatives, once they were asked for.
         watching: the program with a check for NaN and infinity, once it was asked for.
+        trust: how many of its calls may yet find a number beyond common sizes where all is finite;
+            then `watching` is to be a program that does without such bounds.
     """
 
     __slots__ = (
         "program", "guard", "structure", "results", "leaves", "places", "single", "differentiable",
-        "state", "loose", "through", "watching",
+        "state", "loose", "through", "watching", "trust",
     )  # fmt: skip
 
     def __init__(self, program: Any, guard: Guard, traced: Traced) -> None:
@@ -66,6 +71,7 @@ class Entry:
         self.state = written if self.differentiable else []
         self.through: Any = None
         self.watching: Any = None
+        self.trust = _TRUST
 
     def numbers(self) -> list[int]:
         """For each tensor of the result its number among those that are no values of `Gradients`,
@@ -88,6 +94,13 @@ class Entry:
         with ARENA.lock:  # no other thread's call comes in between
             before = [Tensor(np.array(variable.peek())) for variable in self.state]
             return program.call(inputs), before
+
+    def distrust(self, by: int = 1) -> None:
+        """Trust less, after a call of `watching` that failed though all is finite."""
+        if self.trust:
+            self.trust = max(0, self.trust - by)
+            if not self.trust:
+                self.watching = None
 
     def use(self, program: Program) -> None:
         """Run `program` from now on."""

@@ -19,6 +19,7 @@ from . import graph as g
 from .epilogues import Epilogues, described
 from .graph import Graph, Node
 from .groups import MOST_NODES, Group, can_absorb, can_reduce, has_short_rows, in_order, sum_by_rows
+from .ranges import Range
 from .uses import single_uses, varying_sizes
 from .views import View, move, over, same_elements, spread, squeeze, whole
 
@@ -37,13 +38,14 @@ class Fusion:
         stored: id(node) -> node, for every value that lives in memory.
         writes, outputs: as in the graph, with nodes whose memory holds nothing else.
         varying: sizes that the next call may well have different, such as that of the batch.
-        watched: ids of stored nodes whose kernels report if a value is not finite: under
-            `debug_nans`, the floats that the writes and outputs are.
+        watched: under `debug_nans`, ids of stored nodes of floats, those that leave the graph among
+            them; their kernels report what is not in the range that is here, None for all that is
+            finite.
     """
 
     def __init__(self, graph: Graph, watch: bool) -> None:
         self.graph = graph
-        self.watched: set[int] = set()
+        self.watched: dict[int, Range | None] = {}
         self.groups: list[Group] = []
         self.stored: dict[int, Node] = {}
         self.varying = varying_sizes(graph)
@@ -412,7 +414,7 @@ class Fusion:
         for node in (*self.outputs, *(node for _, node in self.writes)):
             source = self._group_of[id(node)].source
             if is_float(node.dtype) and (source is None or source.base.role == "op"):
-                self.watched.add(id(node))
+                self.watched[id(node)] = None
 
 
 def _is_read(node: Node, x: Node) -> bool:

@@ -33,7 +33,7 @@ class Layout(NamedTuple):
         kernels: name, slots, extent and grain of each. A slot is (kind, number): a word, the
             status, a function by its number, or a place (see `memory.Place`).
         functions: names of functions that kernels call.
-        saving, keeping, computing: see `memory.Plan`.
+        guarding, computing: see `memory.Plan`.
         written: numbers of the variables that are written.
         arena: size in bytes.
         constants: for each, the number of a constant of the traced graph, or (dtype name,
@@ -46,8 +46,7 @@ class Layout(NamedTuple):
     hosts: list[str]
     kernels: list[tuple[str, Slots, int, int]]
     functions: list[str]
-    saving: int
-    keeping: int
+    guarding: int
     computing: int
     written: list[int]
     arena: int
@@ -82,8 +81,7 @@ def make_layout(traced: Graph, plan: Plan) -> Layout:
             for kernel in plan.kernels
         ],
         functions,
-        plan.saving,
-        plan.keeping,
+        plan.guarding,
         plan.computing,
         list(plan.written),
         plan.arena,

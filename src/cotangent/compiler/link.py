@@ -25,7 +25,6 @@ from .program import Program
 from .simplify import simplify
 from .staging import Staging
 from .trace import Host
-from .undo import Undoable
 
 _DRIVER = "run"
 # Kernels in executable memory, by name; a name is a hash of the text.
@@ -43,7 +42,7 @@ _MOST_LAYOUTS = 32
 
 def link(
     graph: Graph, variables: Sequence[Variable], host_functions: Sequence[Host],
-    staging: Staging | None = None, watch: bool = False, values: Sequence[bool] = (),
+    staging: Staging | None = None, watch: bool = False, trusting: bool = True,
 ) -> Program | Interpreted:  # fmt: skip
     """A program for a traced graph. Without LLVM, or on a processor without code generation, it
     runs op by op, and says so once.
@@ -51,21 +50,21 @@ def link(
     Args:
         staging: what the program shares with others of the same function.
         watch: whether a run fails where a result or a new value of a variable is not finite.
-        values: for each argument of a watched program, whether it is a tensor, which nobody changes
-            after a call.
+        trusting: whether a watched program may fail where a number is not of a common size.
     """
     isa = native_isa()
     if isa == "none":
         _say_once("this machine has no code generation (Linux on x86-64 with AVX2 has)")
         return Interpreted(graph, variables, host_functions, watch)
-    key = _graph_key(graph, isa, watch)
-    layout = _recall(key) or _make(graph, isa, key, watch)
+    mode = ("-watch" if trusting else "-careful") if watch else ""
+    key = _graph_key(graph, isa, mode)
+    layout = _recall(key) or _make(graph, isa, key, watch, trusting)
     if layout is None:
         _say_once("llvmlite is not installed (pip install llvmlite)")
         return Interpreted(graph, variables, host_functions, watch)
     arrays = constant_arrays(layout, graph)
     args = (arrays, variables, host_functions, _FUNCTIONS, staging or Staging())
-    return Undoable(layout, values, *args) if layout.saving else Program(layout, *args)
+    return Program(layout, *args)
 
 
 def _recall(key: str | None) -> Layout | None:
@@ -90,9 +89,9 @@ def _remember(key: str, stored: bytes) -> None:
     _LAYOUTS[key] = stored
 
 
-def _make(graph: Graph, isa: str, key: str | None, watch: bool) -> Layout | None:
+def _make(graph: Graph, isa: str, key: str | None, watch: bool, trusting: bool) -> Layout | None:
     """A new layout with its kernels; None if that takes LLVM, and there is none."""
-    made = plan(fuse(simplify(graph), watch), TILES[isa])
+    made = plan(fuse(simplify(graph), watch), TILES[isa], trusting)
     layout = make_layout(graph, made)
     called = [kernel.after for kernel in made.kernels if kernel.after]
     texts = {kernel.name: kernel.text for kernel in [*made.kernels, *called]}
@@ -150,11 +149,11 @@ def _take(objects: Sequence[bytes], layout: Layout) -> bool:
     return needed <= _FUNCTIONS.keys()
 
 
-def _graph_key(graph: Graph, isa: str, watch: bool) -> str | None:
-    """The cache key of a step: the graph, whether it is watched, the compiler's sources, the
-    processor, the versions."""
+def _graph_key(graph: Graph, isa: str, mode: str) -> str | None:
+    """The cache key of a step: the graph, how it is watched, the compiler's sources, the processor,
+    the versions."""
     key = graph_key(graph)
-    return None if key is None else f"{key}{'-watch' * watch}-{_toolchain(isa)}"
+    return None if key is None else f"{key}{mode}-{_toolchain(isa)}"
 
 
 @functools.cache

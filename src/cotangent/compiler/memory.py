@@ -5,23 +5,24 @@ nothing needs their results any more and they cannot fail; they then work in pla
 new values of variables are computed aside and copied at the end. Temporary values share one
 arena by their lifetimes.
 
-A program for `debug_nans` may find in the commit that a value is not finite. So it has kernels
-that save what its variables hold, and come first. They run before every call if there is little to
-save. Else they run once in some calls, and kernels after them keep what each call is given, so that
-the calls since then can be run again: with the same values, to the last bit (see `undo`).
+In a program for `debug_nans`, only those write in place that cannot make a NaN or an infinity if
+what they read lies in certain ranges (see `bounds`). What they read is looked at where it is
+computed; variables, by kernels that run once, and again after somebody else may have written them.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from ..dtypes import is_supported
 from ..errors import DTypeError
-from ..runtime.buffers import LEAST, STAGGER
+from ..runtime.buffers import STAGGER
 from ..shapes import contiguous_strides
 from . import graph as g
+from .bounds import prove
 from .codegen.assemble import emit_assemble
-from .codegen.finite import emit_finite
+from .codegen.checks import emit_checks
 from .codegen.kernel import Kernel, KernelEmitter, lanes_for
 from .codegen.loops import emit_loops
 from .codegen.matmul import Tiles, emit_matmul
@@ -30,22 +31,20 @@ from .codegen.ordered import emit_ordered
 from .codegen.triangular import emit_triangular
 from .fuse import Fusion, Group
 from .graph import Node
+from .ranges import Range
 from .views import View, squeeze
 
 ALIGNMENT = 64
 _PAGE = 4096
 # Arrays of so many elements are copied without a loop, and so many of them by one kernel.
 _SMALL_COPY, _MOST_COPIES = 32, 16
-# Variables of so many bytes are saved before every call.
-_FEW_BYTES = 16384
 
 
 class Place(NamedTuple):
     """Where a value lives.
 
     Attributes:
-        kind: "arena", "argument", "variable", "constant", "host" or "output"; "saved" for what
-            variables held before, "kept" for what calls since then were given.
+        kind: "arena", "argument", "variable", "constant", "host" or "output".
         number: the byte offset in the arena; else which one.
     """
 
@@ -58,8 +57,8 @@ class Plan(NamedTuple):
 
     Attributes:
         kernels: in order.
-        saving, keeping: how many of them save variables; and those, and more that keep arguments
-            and host scalars, in this order.
+        guarding: how many of them come first and look at variables, if somebody else may have
+            written them.
         computing: how many of them come before the status is looked at; the rest commit.
         groups: the group of each kernel; None for the copies into variables.
         places: id(node) -> where it lives.
@@ -70,8 +69,7 @@ class Plan(NamedTuple):
     """
 
     kernels: list[Kernel]
-    saving: int
-    keeping: int
+    guarding: int
     computing: int
     groups: list[Group | None]
     places: dict[int, Place]
@@ -83,6 +81,7 @@ class Plan(NamedTuple):
 
 # What is copied: to where, and from where.
 Pair = tuple[Node, Node]
+_Check = tuple[Node, Range]
 
 _EMITTERS = {
     "assemble": emit_assemble,
@@ -94,31 +93,37 @@ _EMITTERS = {
 }
 
 
-def plan(fusion: Fusion, tiles: Tiles) -> Plan:
-    """Order the kernels of `fusion` and give every value a place."""
+def plan(fusion: Fusion, tiles: Tiles, trusting: bool = True) -> Plan:
+    """Order the kernels of `fusion` and give every value a place.
+
+    Args:
+        trusting: whether a watched program may take it that most numbers are of common sizes.
+    """
     commits = _commits(fusion)
+    guards: list[_Check] = []
+    checks: list[_Check] = []
+    if fusion.watched:
+        commits, guards, checks = _watch(fusion, commits if trusting else [])
     ahead = [x for x in fusion.groups if x not in commits]
-    saved, kept = _remembered(fusion) if fusion.watched and commits else ([], [])
-    kernels: list[tuple[Kernel, Group | None]] = [(x, None) for x in _copies(saved)]
-    saving = len(kernels)
-    kernels += [(x, None) for x in _copies(kept)]
-    keeping = len(kernels)
-    for group in [*ahead, *commits]:
+    kernels: list[tuple[Kernel, Group | None]] = [(x, None) for x in emit_checks(guards)]
+    guarding = len(kernels)
+    for group in ahead:
         kernels += [(kernel, group) for kernel in _emit(fusion, group, tiles)]
-    computing = len(kernels) - sum(group in commits for _, group in kernels)
+    kernels += [(kernel, None) for kernel in emit_checks(checks)]
+    computing = len(kernels)
+    for group in commits:
+        kernels += [(kernel, group) for kernel in _emit(fusion, group, tiles)]
     committed = {id(node) for group in commits for node in group.stored}
     pairs = [(fusion.graph.variables[i], node) for i, node in fusion.writes]
     for kernel in _copies([pair for pair in pairs if id(pair[1]) not in committed]):
         kernels.append((kernel, None))
     places, constants = _fixed_places(fusion, committed)
-    for kind, pairs in (("saved", saved), ("kept", kept)):
-        places |= {id(node): Place(kind, i) for i, (node, _) in enumerate(pairs)}
     arena = _assign(fusion, [kernel for kernel, _ in kernels], places)
     return Plan(
-        [kernel for kernel, _ in kernels], saving, keeping, computing,
+        [kernel for kernel, _ in kernels], guarding, computing,
         [group for _, group in kernels], places, constants, arena,
         tuple(number for number, _ in fusion.writes),
-        [*fusion.stored.values(), *fusion.graph.nodes, *(node for node, _ in saved + kept)],
+        [*fusion.stored.values(), *fusion.graph.nodes],
     )  # fmt: skip
 
 
@@ -143,12 +148,10 @@ def _emit_by_kind(fusion: Fusion, group: Group, tiles: Tiles) -> list[Kernel]:
     if group.kind == "loops":
         return emit_loops(fusion, group)
     if group.kind == "matmul":
-        kernels = emit_matmul(fusion, group, tiles)
-    else:
-        kernels = _EMITTERS[group.kind](fusion, group)
-    checked = group.nodes[1:] if group.kind == "matmul" else []  # by the epilogue
-    rest = [x for x in group.stored if id(x) in fusion.watched and x.size and x not in checked]
-    return kernels + emit_finite(rest)
+        return emit_matmul(fusion, group, tiles)  # with the looks that are needed
+    kernels = _EMITTERS[group.kind](fusion, group)
+    watched = fusion.watched
+    return kernels + emit_checks((x, watched[id(x)]) for x in group.stored if id(x) in watched)
 
 
 # -- the two phases ---------------------------------------------------------------------------
@@ -237,15 +240,31 @@ def _overwrites(
     return any(readers[x.number] & numbers for x in others if x is not group)
 
 
-def _remembered(fusion: Fusion) -> tuple[list[Pair], list[Pair]]:
-    """What has to be copied where for calls to be undone: each variable that is written; and what
-    calls are given, if the variables are not few enough to be saved before every call."""
-    written = [fusion.graph.variables[number] for number, _ in fusion.writes]
-    saved = [(Node("saved", x.shape, x.dtype), x) for x in written]
-    if sum(x.size * x.dtype.itemsize for x in written) <= _FEW_BYTES:
-        return saved, []
-    given = [*fusion.graph.arguments, *fusion.graph.hosts]
-    return saved, [(Node("kept", x.shape, x.dtype), x) for x in given]
+def _watch(fusion: Fusion, commits: list[Group]) -> tuple[list[Group], list[_Check], list[_Check]]:
+    """Those of `commits` that cannot make a NaN or an infinity, if what they read is in its range;
+    what to look at once, and what in every call. What a kernel computes, that kernel looks at."""
+    chosen: list[Group] = []
+    ranges: dict[Node, Range] = {}
+    stored: dict[int, Range] = {}
+    for group in commits:
+        proof = prove(fusion, group) if group.kind == "loops" else None
+        if proof is None:
+            continue
+        chosen.append(group)
+        stored |= proof.stored
+        for node, allowed in proof.read.items():
+            known = ranges.get(node, allowed)
+            ranges[node] = Range(max(known.low, allowed.low), min(known.high, allowed.high))
+    written = dict(fusion.writes)
+    for node, allowed in ranges.items():
+        new = written.get(node.payload) if node.role == g.VARIABLE else node
+        if new is not None and new.role == "op":
+            low = stored[id(new)].low if id(new) in stored else -math.inf
+            fusion.watched[id(new)] = (
+                Range(-allowed.high, allowed.high) if low >= allowed.low else allowed
+            )
+    guards = [x for x in ranges.items() if x[0].role == g.VARIABLE]
+    return chosen, guards, [x for x in ranges.items() if x[0].role in (g.ARGUMENT, g.HOST)]
 
 
 def _copies(pairs: list[Pair]) -> list[Kernel]:
@@ -270,12 +289,9 @@ def _copy_kernel(batch: list[Pair]) -> Kernel:
             e.store(e.load_one(source, node.dtype), target)
             continue
 
-        # What is saved is rarely read, and should not drive out of the caches what is.
-        past_caches = held.role in ("saved", "kept") and held.size * node.dtype.itemsize >= LEAST
-
-        def part(j: str, at: Any = (source, target, width, node.dtype, past_caches)) -> None:
-            there, here, step, dtype, past = at
-            e.store(e.load(e.offset(there, j, step), dtype), e.offset(here, j, step), past)
+        def part(j: str, at: Any = (source, target, width, node.dtype)) -> None:
+            there, here, step, dtype = at
+            e.store(e.load(e.offset(there, j, step), dtype), e.offset(here, j, step))
 
         e.split_vectors(node.size)(part)
     return e.finish(0, moved)

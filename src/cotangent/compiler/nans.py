@@ -2,9 +2,9 @@
 
 Eagerly every op is looked at as it is computed. Compiled functions run other machine code while it
 is on: the same kernels, in which those that store floating-point results and new values of
-variables check them while they are in registers. If one is not finite, what the commit has written
-already is undone (`undo.py`), and the graph is run op by op from the state before, and searched
-from the results backwards.
+variables check them while they are in registers. What is written in place is known to be finite
+before it is computed (`bounds.py`). If a check fails, nothing is written, and the graph is run op
+by op, and searched from the results backwards.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ..dtypes import DType, as_dtype
 from ..runtime.buffers import empty
 from ..runtime.pool import POOL
 from ..tensors import Tensor, Variable
-from .codegen.driver import SPOILT
+from .codegen.driver import FIELDS
 from .layout import FUNCTION, STATUS, WORD, Layout
 from .memory import ALIGNMENT
 from .staging import Staging
@@ -40,6 +40,7 @@ _RUN_READY = ctypes.CFUNCTYPE(ctypes.c_int64)
 
 Array = np.ndarray[Any, Any]
 _COPY = np.ndarray.copy
+_TRUSTED = FIELDS.index("trusted")
 # NumPy makes the names in an array's interface anew each time it is asked for one. As long as
 # somebody holds them, the interpreter finds them in its table of names; else that grows each time.
 _INTERFACE_NAMES = tuple(np.empty(0).__array_interface__)
@@ -214,7 +215,7 @@ class Program:
         self._moves = np.zeros(2, np.int64)
         header = (address_of(self._entries), layout.computing, len(layout.kernels),
                   address_of(self._status), 0, 0, 0,
-                  layout.saving, layout.keeping, 0, 0, 0, 0)  # fmt: skip
+                  layout.guarding, 0)  # fmt: skip
         self._header = np.array(header, np.int64)
         self._header_address = address_of(self._header)
         self._writer = self._header_address if self.written else 0
@@ -270,6 +271,7 @@ class Program:
             for view, host in zip(self._host_views, self._host_functions, strict=True):
                 view[...] = host.value()
             self._structure = EPOCH.structure
+        self._header[_TRUSTED] = 0
         self.epoch = EPOCH.value
 
     # -- calls ----------------------------------------------------------------------------
@@ -303,7 +305,7 @@ class Program:
             if not self._is_small:
                 return self._run_on(arrays)
             if not self._run_ready(*self._once):
-                raise self._failed()
+                raise Failed(0)
             return [*map(_COPY, self._small_results)]
 
     def _prepare(self) -> None:
@@ -321,10 +323,7 @@ class Program:
     def _take_over(self) -> None:
         """Be the one that wrote variables last; somebody else did before."""
         ARENA.writer = self._writer
-
-    def _failed(self) -> Failed:
-        """What a call that failed raises."""
-        return Failed(0)
+        self._header[_TRUSTED] = 0
 
     def _run_on(self, inputs: Sequence[Any]) -> list[Array]:
         """Run once, copying small arguments and results, and passing large ones by address."""
@@ -344,7 +343,7 @@ class Program:
                 self._set("output", i, address_of(result))
             results.append(result)
         if not self._run_ready(*self._once):
-            raise self._failed()
+            raise Failed(0)
         pairs = zip(results, self._results, strict=True)
         return [result if own is None else result.copy() for result, own in pairs]
 
@@ -373,8 +372,8 @@ class Program:
             with ARENA.lock:
                 ran, spent = self._run_turn(slices, done, turn)
                 done += ran
-                if ran < turn:
-                    raise self._failed_in_loop(slices, done, before)
+                if not ran:  # of fewer than asked for, the next one is tried again
+                    raise self._failed_in_loop(done, before)
             turn = max(1, min(4 * turn, int(turn * _SECONDS_PER_TURN / max(spent, 1e-9))))
             if done < times:
                 ARENA.pause()
@@ -422,19 +421,12 @@ class Program:
         self._looping = True
         self._share(1)
 
-    def _failed_in_loop(self, slices: _Slices, done: int, before: Sequence[Array]) -> Failed:
+    def _failed_in_loop(self, done: int, before: Sequence[Array]) -> Failed:
         """The failure, with the values at its iteration kept for the diagnosis, and the loop
         undone."""
         arrays = [self._held[n] for n in self.written]
-        if self._status[0] == SPOILT:  # from the beginning again, up to the iteration that failed
-            _restore(arrays, before)
-            self._point_at_slices(slices)
-            self._run(self._header_address, done)
         failure = Failed(done, [array.copy() for array in arrays])
-        _restore(arrays, before)
+        for array, old in zip(arrays, before, strict=True):
+            array[...] = old
+        self._header[_TRUSTED] = 0
         return failure
-
-
-def _restore(arrays: Sequence[Array], before: Sequence[Array]) -> None:
-    for array, old in zip(arrays, before, strict=True):
-        array[...] = old

@@ -169,19 +169,12 @@ class MemoryEmitter(Emitter):
         )
         return at
 
-    def store(self, value: Value, pointer: str, past_caches: bool = False) -> None:
-        """Consecutive elements, one a lane, where the mask is on.
-
-        Args:
-            past_caches: whether they go to memory directly, whole vectors; then `pointer` is
-                aligned to these. For what nobody reads soon.
-        """
+    def store(self, value: Value, pointer: str) -> None:
+        """Consecutive elements, one a lane, where the mask is on."""
         held = self.cast(value, uint8) if value.dtype == bool_ else value
         kind, align = self.type_of(held.dtype), held.dtype.itemsize
         if self.mask is None:
-            line = f"  store {kind} {held.text}, ptr {pointer}, align "
-            past = f"{align * self.lanes}, !nontemporal !{{i32 1}}"
-            self.lines.append(line + (past if past_caches else str(align)))
+            self.lines.append(f"  store {kind} {held.text}, ptr {pointer}, align {align}")
             return
         if held.dtype != float32 and held.dtype.itemsize < 8:
             held = self._opaque(held)

@@ -6,11 +6,10 @@ look at the status, commit; for a loop it then moves the addresses of the argume
 and begins again. It sets the floating-point control state to IEEE defaults, whatever the thread's
 is, and restores it.
 
-A status that was set in the commit ends the run as one set before does, but is made `SPOILT`: then
-variables have changed already. For programs in which that can happen, the first rows of the table
-save the variables, and more keep arguments and host scalars; they run before the first iteration,
-if MOST is not 0, and the former only if COUNT is. COUNT goes from 0 to before MOST, and round, with
-each run that succeeds; what is kept goes to a place of its own for each COUNT.
+Some rows at the front may look at the variables; they run before the first iteration, unless
+TRUSTED says that they have, and nobody else has written since. In the commit, a kernel may report
+that a variable now has a value that they would not accept: that iteration is done, and the run
+ends, with nothing trusted.
 
 Where the extent is more than the grain, and there is a pool, the work is a region: chunks of
 `grain` units that the driver and the threads claim, by counting LEFT down. A claim that finds no
@@ -32,9 +31,8 @@ from ...runtime import pool
 
 FIELDS = (
     "entries", "computing", "total", "status", "moves", "move_count", "pool",
-    "saving", "keeping", "count", "most", "places", "place_count",
+    "guarding", "trusted",
 )  # fmt: skip
-SPOILT = 2
 ROW = 4  # words of an entry
 # How often the driver looks, with a pause in between, before it lets others run: some 5 to 70
 # microseconds, as a pause takes 10 cycles on one processor and 140 on another.
@@ -102,42 +100,22 @@ FIELD_LOADS
   %any = icmp ne i64 %times, 0
   br i1 %any, label %begin, label %exit
 begin:
-  %remembers = icmp ne i64 %most, 0
-  br i1 %remembers, label %placing, label %again
-placing:
-  %p = phi i64 [0, %begin], [%p1, %place_one]
-  %unplaced = icmp ult i64 %p, %place_count
-  br i1 %unplaced, label %place_one, label %remember
-place_one:
-  %p.o = mul i64 %p, 3
-  %p.p = getelementptr i64, ptr %places, i64 %p.o
-  %p.slot = load ptr, ptr %p.p
-  %p.base.p = getelementptr i64, ptr %p.p, i64 1
-  %p.base = load i64, ptr %p.base.p
-  %p.step.p = getelementptr i64, ptr %p.p, i64 2
-  %p.step = load i64, ptr %p.step.p
-  %p.moved = mul i64 %p.step, %count
-  %p.address = add i64 %p.base, %p.moved
-  store i64 %p.address, ptr %p.slot
-  %p1 = add i64 %p, 1
-  br label %placing
-remember:
-  %saved = icmp ne i64 %count, 0
-  %s.first = select i1 %saved, i64 %saving, i64 0
-  br label %save
-save:
-  %s.i = phi i64 [%s.first, %remember], [%s.next, %s.ran]
-  %s.more = icmp ult i64 %s.i, %keeping
-  br i1 %s.more, label %save_one, label %again
-save_one:
-SAVE_ROW  %s.next = add i64 %s.i, 1
-  br label %save
+  store i64 0, ptr %status
+  %is.trusted = icmp ne i64 %trusted, 0
+  br i1 %is.trusted, label %compute, label %guard
+guard:
+  %s.i = phi i64 [0, %begin], [%s.next, %s.ran]
+  %s.more = icmp ult i64 %s.i, %guarding
+  br i1 %s.more, label %guard_one, label %compute
+guard_one:
+GUARD_ROW  %s.next = add i64 %s.i, 1
+  br label %guard
 again:
-  %done = phi i64 [0, %begin], [0, %save], [%done1, %next]
   store i64 0, ptr %status
   br label %compute
 compute:
-  %c.i = phi i64 [%keeping, %again], [%c.next, %c.ran]
+  %c.i = phi i64 [%guarding, %begin], [%guarding, %guard], [%guarding, %again], [%c.next, %c.ran]
+  %done = phi i64 [0, %begin], [0, %guard], [%done1, %again], [%done, %c.ran]
   %more = icmp ult i64 %c.i, %computing
   br i1 %more, label %compute_one, label %look
 compute_one:
@@ -150,19 +128,12 @@ look:
 commit:
   %w.i = phi i64 [%computing, %look], [%w.next, %w.ran]
   %left = icmp ult i64 %w.i, %total
-  br i1 %left, label %commit_one, label %committed
+  br i1 %left, label %commit_one, label %moving
 commit_one:
 COMMIT_ROW  %w.next = add i64 %w.i, 1
   br label %commit
-committed:
-  %late = load i64, ptr %status
-  %worse = icmp ne i64 %late, 0
-  br i1 %worse, label %spoilt, label %moving
-spoilt:
-  store i64 SPOILT, ptr %status
-  br label %failed
 moving:
-  %m = phi i64 [0, %committed], [%m1, %move_one]
+  %m = phi i64 [0, %commit], [%m1, %move_one]
   %rest = icmp ult i64 %m, %move_count
   br i1 %rest, label %move_one, label %next
 move_one:
@@ -178,13 +149,15 @@ move_one:
   br label %moving
 next:
   %done1 = add i64 %done, 1
+  %late = load i64, ptr %status
+  %doubtful = icmp ne i64 %late, 0
   %enough = icmp eq i64 %done1, %times
-  br i1 %enough, label %succeeded, label %again
+  %end = or i1 %doubtful, %enough
+  br i1 %end, label %succeeded, label %again
 succeeded:
-  %count1 = add i64 %count, 1
-  %round = icmp uge i64 %count1, %most
-  %count2 = select i1 %round, i64 0, i64 %count1
-  store i64 %count2, ptr %count.p
+  %trust = icmp eq i64 %late, 0
+  %trust.word = zext i1 %trust to i64
+  store i64 %trust.word, ptr %trusted.p
   br label %exit
 failed:
   br label %exit
@@ -421,7 +394,7 @@ def driver_text(processor: str) -> str:
         processor: "x86_64" or "aarch64".
     """
     declarations, enter, leave = _STATE[processor]
-    pointers = ("entries", "status", "moves", "pool", "places")
+    pointers = ("entries", "status", "moves", "pool")
     loads = "\n".join(
         f"  %{name}.p = getelementptr i64, ptr %program, i64 {i}\n"
         f"  %{name} = load {'ptr' if name in pointers else 'i64'}, ptr %{name}.p"
@@ -430,7 +403,7 @@ def driver_text(processor: str) -> str:
     rows = _RUN_ROW.replace("ROW", str(ROW))
     run = _RUN.replace("COMPUTE_ROW", rows.replace("NAME", "c"))
     run = run.replace("COMMIT_ROW", rows.replace("NAME", "w")).replace("FIELD_LOADS", loads)
-    run = run.replace("SAVE_ROW", rows.replace("NAME", "s")).replace("SPOILT", str(SPOILT))
+    run = run.replace("GUARD_ROW", rows.replace("NAME", "s"))
     text = "\n".join([declarations, run, _HELP, _NOW, _REGION, _WORK])
     text = _with_places(text).replace("ENTER", enter).replace("LEAVE", leave)
     pause, give_way = _SYSTEM[processor]

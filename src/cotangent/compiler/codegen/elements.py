@@ -117,8 +117,10 @@ class ElementEmitter:
                 self.e.store(values[id(node)], at)
                 stored.append(node)
         self.lines_per_vector = len(self.e.lines) - before
-        watched = [node for node in stored if id(node) in self.nest.fusion.watched]
-        self.e.check_finite([values[id(node)] for node in self._by_length(watched)])
+        watched = self.nest.fusion.watched
+        self.e.check(
+            [(values[id(x)], watched[id(x)]) for x in self._by_length(stored) if id(x) in watched]
+        )
         if self.fetches and j is not None:
             self._prefetch(pointers, j)
         return after

@@ -34,7 +34,8 @@ class Epilogue:
 
     Args:
         fusion: where values are read.
-        group: the product is the first of its nodes; the others are computed here.
+        group: the product is the first of its nodes; the others are computed here, and all that are
+            watched are looked at.
         e: the emitter of the kernel or function.
         is_stored: whether the product itself, if it is needed, is in its memory before.
     """
@@ -46,6 +47,7 @@ class Epilogue:
         self.shape = self.product.shape
         self.stored = [x for x in group.stored if not (is_stored and x is self.product)]
         self.e = e
+        self._checked = group.stored
         self._fusion, self._group = fusion, group
         self._operands: dict[Any, Operand] = {}
         self._inputs = {
@@ -118,7 +120,7 @@ class Epilogue:
         for node in self.stored:
             e.store(values[id(node)], addresses[id(node)])
         watched = self._fusion.watched
-        e.check_finite([values[id(node)] for node in self.stored if id(node) in watched])
+        e.check([(values[x], watched[x]) for x in map(id, self._checked) if x in watched])
 
     def _value(self, operand: Any, addresses: dict[Any, str], values: dict[Any, Value]) -> Value:
         if isinstance(operand, Node):
@@ -143,7 +145,7 @@ def epilogue_function(fusion: Fusion, group: Group, is_stored: bool) -> Kernel |
         is_stored: whether that memory is the product's own, if it is stored.
     """
     product = group.nodes[0]
-    if len(group.nodes) == 1:
+    if len(group.nodes) == 1 and id(product) not in fusion.watched:
         return None
     e = KernelEmitter(lanes_for([product.dtype]))
     epilogue = Epilogue(fusion, group, e, is_stored)

@@ -9,15 +9,20 @@ same bits.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from ...dtypes import DType, bool_, float32, int32, is_narrow
 from ...runtime.digest import fingerprint
 from ..graph import Node
+from ..ranges import Range
 from .access import SCALARS, MemoryEmitter, lane_numbers
 from .chunks import NANOSECONDS_PER_BYTE, grain_for
 from .emitter import Value
+
+# Half of where floats end.
+_END = {"f": 2.0**127, "d": 2.0**1023}
 
 NAME = "kernel"
 
@@ -163,20 +168,33 @@ class KernelEmitter(MemoryEmitter):
         self.report(self._any(bad))
         return index
 
-    def check_finite(self, values: Sequence[Value]) -> None:
-        """Report if a lane that counts of one of `values`, which are floats, is not finite.
+    def check(self, values: Sequence[tuple[Value, Range | None]]) -> None:
+        """Report if a lane that counts of one of `values`, which are floats, is not in the range
+        beside it; None stands for all that is finite.
 
-        They go into one chain of additions, in their order: what takes longest to compute should
-        be the last, so that the rest of the chain does not wait for it.
+        They go into chains of additions, in their order: what takes longest to compute should be
+        the last, so that the rest of a chain does not wait for it.
         """
-        wide = [self.cast(x, float32) if is_narrow(x.dtype) else x for x in values]
-        for dtype in dict.fromkeys(x.dtype for x in wide):
-            # A number times 0 is 0 where it is finite, else NaN; and so is the sum.
-            first, *rest = (x for x in wide if x.dtype == dtype)
-            total = self.mul(first, self.zero(first))
-            for x in rest:
-                total = self.fma(x, self.zero(x), total)
-            bad = self.is_nan(total)
+        wide = [(self.cast(x, float32) if is_narrow(x.dtype) else x, y) for x, y in values]
+        for dtype in dict.fromkeys(x.dtype for x, _ in wide):
+            of_dtype = [(x, y) for x, y in wide if x.dtype == dtype]
+            zero = self.constant(0, dtype)
+            free = [x for x, allowed in of_dtype if allowed is None]
+            total, sums, below = zero, zero, []
+            for x in free:  # times 0 a number is 0 where it is finite, else NaN
+                total = self.fma(x, zero, total)
+            for x, allowed in of_dtype:
+                if allowed is None:
+                    continue
+                # The sum overflows, whatever it is by then, where `x` reaches the end of its range.
+                scale = self.constant(_END[dtype.char] / allowed.high * 4, dtype)
+                sums = self.fma(x, scale, sums)
+                if allowed.low > -allowed.high:
+                    least = self.constant(allowed.low, dtype)
+                    below.append(self._compare_floats("ult", x, least))
+            if len(free) < len(of_dtype):
+                total = self.fma(sums, zero, total) if free else self.mul(sums, zero)
+            bad = functools.reduce(self.or_, below, self.is_nan(total))
             self.report(self._any(bad if self.mask is None else self.and_(bad, self.mask)))
 
     def _any(self, flags: Value) -> str:

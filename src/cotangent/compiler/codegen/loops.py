@@ -248,8 +248,10 @@ class _LoopEmitter(ElementEmitter):
                 self.e.store_first(value, pointers[id(node)])
             else:
                 self.e.store(value, self._at_vector(pointers, id(node), j))
-            if id(node) in self.nest.fusion.watched and self.cut < 0:
-                self.e.check_finite([self.e.splat_first(value) if j is None else value])
+            watched = self.nest.fusion.watched
+            if id(node) in watched and self.cut < 0:
+                found = self.e.splat_first(value) if j is None else value
+                self.e.check([(found, watched[id(node)])])
         if self.by_row:
             self.row_values[id(node)] = self.e.splat_first(value) if j is None else value
 

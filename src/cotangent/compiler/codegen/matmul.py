@@ -330,6 +330,7 @@ class _MatmulEmitter:
                 e.store(value, self._vector(c, v))
                 e.mask = None
         if self.after is None:
+            self._check(totals)
             return
         columns = str(len(totals[0]) * e.lanes)
         if mask is not None:
@@ -337,6 +338,14 @@ class _MatmulEmitter:
             columns = e.smaller(left, columns)
         place = (self._matrix(sides), sides.row, str(len(totals)), sides.column, columns)
         e.call_after(self.after, "true", (self.tile_memory, c_row, *place))
+
+    def _check(self, totals: list[list[Value]]) -> None:
+        """Look at a tile that is in registers, if the product is watched. Past the last column, B
+        is read as 0: what is not finite there comes of a row of A that spoils all columns."""
+        watched = self.fusion.watched
+        if id(self.node) in watched:
+            allowed = watched[id(self.node)]
+            self.e.check([(x, allowed) for values in totals for x in values])
 
     def _matrix(self, sides: _Sides) -> str:
         """The number of the matrix."""

@@ -6,18 +6,20 @@ last, so the bits depend on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...errors import CompileError
 from ..graph import Node
+from ..ranges import Range
 from .emitter import Value
 from .kernel import Kernel, KernelEmitter, lanes_for
 
 # A reduction -> the memory for the results of its parts, [parts, at least the size of the result].
 Partial = dict[Node, Node]
+Watched = Mapping[int, Range | None]
 
 
 def combine(e: KernelEmitter, node: Node, x: Value, y: Value) -> Value:
@@ -34,22 +36,22 @@ def identity(node: Node) -> Any:
     raise CompileError(f"the compiler has no loops for the reduction {node.where()}")
 
 
-def combination(partial: Partial, parts: int, watched: Collection[int] = ()) -> Kernel:
+def combination(partial: Partial, parts: int, watched: Watched) -> Kernel:
     """The kernel that combines the results of the parts, from the first to the last.
 
     Args:
-        watched: ids of the nodes whose values must be finite, as in `Fusion.watched`.
+        watched: see `Fusion.watched`.
     """
     widest = max(node.size for node in partial)
     e = KernelEmitter(lanes_for([node.dtype for node in partial]) if widest > 1 else 1)
     for node, row in partial.items():
-        _combine_parts(e, node, e.address(row), parts, row.shape[1], id(node) in watched)
+        _combine_parts(e, node, e.address(row), parts, row.shape[1], watched)
     moved = sum(row.size * row.dtype.itemsize for row in partial.values())
     return e.finish(sum(row.size for row in partial.values()), moved)
 
 
 def _combine_parts(
-    e: KernelEmitter, node: Node, source: str, parts: int, stride: int, watched: bool
+    e: KernelEmitter, node: Node, source: str, parts: int, stride: int, watched: Watched
 ) -> None:
     width, target = node.dtype.itemsize, e.address(node)
 
@@ -62,7 +64,7 @@ def _combine_parts(
         first = e.constant(identity(node), node.dtype)
         (total,) = e.loop(e.integer(parts), 1, [first], one)
         e.store(total, e.offset(target, j, str(width)))
-        e.check_finite([total] if watched else [])
+        e.check([(total, watched[id(node)])] if id(node) in watched else [])
         return nothing
 
     if e.lanes == 1:
