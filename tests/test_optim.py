@@ -409,3 +409,34 @@ def test_xor_is_learned_as_often_as_in_pytorch() -> None:
     # Fewer and longer steps than the 4,000 of 0.01 that are the default here, for the time.
     assert xor_here(0, steps=800, lr=0.03)
     assert xor_in_torch(0, steps=800, lr=0.03)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_state_that_is_loaded_is_what_the_next_step_starts_from(compiled: bool) -> None:
+    """Also of a step that was compiled before: judged by a twin that goes on."""
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+
+    def make() -> tuple[Any, Any, Any]:
+        ct.manual_seed(0)
+        model, opt = nn.Linear(3, 2), optim.Adam(0.1)
+
+        def step() -> None:
+            opt.step(model, (model(x) ** 2).mean().backward())
+
+        return model, opt, ct.jit(step) if compiled else step
+
+    model, opt, step = make()
+    twin, twin_opt, twin_step = make()
+    for _ in range(3):
+        step()
+        twin_step()
+    for _ in range(2):  # these are taken back
+        step()
+    model.load_state_dict(twin.state_dict())
+    opt.load_state_dict(model, twin_opt.state_dict(twin))
+    for _ in range(3):
+        step()
+        twin_step()
+    for key, value in (twin.state_dict() | twin_opt.state_dict(twin)).items():
+        found = (model.state_dict() | opt.state_dict(model))[key]
+        assert np.asarray(found).tobytes() == np.asarray(value).tobytes(), key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,15 @@ class Memory:
         return cells
 
     def replace(self, variable: Variable, state: dict[str, Tensor]) -> None:
-        """Put another state in the place of the present one."""
+        """Put another state in the place of the present one: into the same variables where that can
+        be, since compiled steps have captured them."""
+        record = self._records.get(variable.leaf.number)
+        if record is not None and _kinds(record.cells) == _kinds(state):
+            for name, tensor in state.items():
+                record.cells[name].assign(tensor)
+            record.version = self.version
+            return
+        EPOCH.restructure()
         cells = {name: _cell(variable, name, tensor, ()) for name, tensor in state.items()}
         self._enter(variable.leaf.number, variable, cells, state["step"].shape)
 
@@ -145,6 +153,10 @@ class Memory:
             self._records.pop(number, None)
         else:
             self._records[number] = record
+
+
+def _kinds(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {name: (x.shape, x.dtype) for name, x in state.items()}
 
 
 def _cell(variable: Variable, name: str, tensor: Tensor, sizes: tuple[int, ...]) -> Variable:

@@ -1,5 +1,5 @@
-"""A commit that is found to write a NaN or an infinity is undone, to the last bit: judged by a
-twin that is not watched and never sees the bad call."""
+"""A call that would write a NaN or an infinity writes nothing: judged, to the last bit, by a twin
+that is not watched and never sees the bad call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from cotangent import nn, optim
 from cotangent.config import STATE
 from cotangent.errors import NonFiniteError
 
-# Few elements are saved before every call, many once in some calls.
 SIZES = {"few": (3, 5), "many": (70, 100)}
 BAD = 1e30
 
@@ -49,7 +48,7 @@ class Grower:
 
 @pytest.mark.parametrize("shape", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("calls", [1, 5, 64, 131])
-def test_a_commit_that_overflows_is_undone(shape, calls):
+def test_a_call_that_would_overflow_writes_nothing(shape, calls):
     grower, twin = Grower(shape), Grower(shape)
     rows = _rows(shape, calls) * 0.1
     bad = np.full(shape, BAD, np.float32)
@@ -135,8 +134,8 @@ def test_others_may_change_the_variables_in_between():
         assert tensor.numpy().tobytes() == values.tobytes()
 
 
-def test_calls_that_are_run_again_get_the_rates_that_they_had():
-    """A schedule changes the learning rate from call to call, and large arguments are kept."""
+def test_a_schedule_goes_on_after_bad_calls():
+    """The learning rate changes from call to call."""
 
     def train(rows, bad=None):
         ct.manual_seed(0)
@@ -199,8 +198,8 @@ def _given(kinds, n):
 
 @pytest.mark.parametrize("first", [ct.Tensor, np.ndarray])
 @pytest.mark.parametrize("second", [ct.Tensor, np.ndarray])
-def test_large_arguments_are_there_again(first, second):
-    """Tensors are held; arrays are copied, since their owner overwrites them after each call."""
+def test_large_arguments(first, second):
+    """Their owner may overwrite arrays after each call."""
     watched, twin, kinds = Products(), Products(), (first, second)
     large = [np.full(shape, BAD, np.float32) for shape in LARGE]
     bad = [ct.tensor(a) if kind is ct.Tensor else a for kind, a in zip(kinds, large, strict=True)]
