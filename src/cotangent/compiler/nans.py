@@ -139,11 +139,10 @@ class debug_nans:  # noqa: N801 (called like a function)
       a later op swallows, as ``where`` and ``exp(-inf)`` do, is not reported; nor is one that
       came in with an argument, a variable or a constant.
 
-    While it is on, a compiled step takes 1 to 5 % longer, and up to 8 where large arguments of
-    calls are arrays, which are copied. It takes as much memory again as its variables have; and
-    for what up to 64 calls are given, up to twice that, or 32 MB, for copies, and as much for large
-    tensors, which are held. Eager steps of small models take a third longer
-    (``benchmarks/nans.py``). While it is off, nothing is checked.
+    While it is on, a compiled step takes 1 to 5 % longer, an eager one of a small model a third
+    (``benchmarks/nans.py``). Weights and gradients are thought to be below 2**32 (2**200 in
+    float64): larger ones are no errors, but a step whose first calls find some computes all new
+    values aside from then on, which takes longer. While it is off, nothing is checked.
 
     Args:
         on: whether to turn it on or off.
