@@ -46,6 +46,7 @@ SAFE = {
 UNSAFE = {
     "fourth power": lambda x, v: (x * x) * (v * v), "quotient": lambda x, v: x / v,
     "small divisor": lambda x, v: x * x / (ct.abs(v) + 1e-30), "exp": lambda x, v: ct.exp(x),
+    "rounded to 0": lambda x, v: x / ((ct.abs(v) * 0.0 + 1.0 + 1e-9) - 1.0),
     "log": lambda x, v: ct.log(ct.abs(v) + 1.0), "root": lambda x, v: ct.sqrt(ct.sin(x)),
 }  # fmt: skip
 

@@ -39,6 +39,8 @@ class _Unproved(Exception):  # noqa: N818 (an outcome)
 _SCALAR, _AWAY = Range(-(2.0**20), 2.0**20), Range(2.0**-40, 2.0**20)
 # Where numbers of a dtype end, with room for rounding.
 _MOST = {"f": 2.0**126, "d": 2.0**1000}
+# More than ops are off by, of a value.
+_ROUNDING = {"f": 2.0**-20, "d": 2.0**-49}
 _INTEGERS = Range(-(2.0**64), 2.0**64)
 
 
@@ -91,8 +93,16 @@ def _walk(fusion: Fusion, group: Group, leaves: dict[Node, Range]) -> dict[int, 
         made, most = _RULES[node.op](node, ranges), _MOST[node.dtype.char]
         if not (-most <= made.low and made.high <= most):
             raise _Unproved(node)
-        found[id(node)] = made
+        found[id(node)] = Range(_rounded(made.low, node, -1), _rounded(made.high, node, 1))
     return found
+
+
+def _rounded(end: float, node: Node, outwards: int) -> float:
+    """Where the end of a range may be once values are rounded: a difference of numbers that are
+    nearly equal can be 0."""
+    moved = end + outwards * abs(end) * _ROUNDING[node.dtype.char]
+    # What is positive may become 0, but not negative; and likewise below.
+    return 0.0 if moved * outwards < 0 and abs(moved) < 1 / _MOST[node.dtype.char] else moved
 
 
 def _leaf(fusion: Fusion, x: Node, leaves: dict[Node, Range]) -> Range:
