@@ -216,3 +216,70 @@ def test_an_epsilon_of_zero_is_divided_by():
     step, watched = _train(lambda: optim.Adam(lr=1e-3, eps=1e-30), 5, True)
     assert watched == _train(lambda: optim.Adam(lr=1e-3, eps=1e-30), 5, False)[1]
     assert _watching(step).trust == 0
+
+
+@pytest.mark.parametrize("n", [40, 5000])
+def test_a_large_constant_is_looked_at(n):
+    """Equal programs whose constants differ: of large ones the contents are in no key."""
+    even = np.linspace(1, 2, n).astype(np.float32)
+    for number, value in enumerate((even[n // 2], 0.0, 1.0)):
+        given = even.copy()
+        given[n // 2] = value
+        v, divisor = ct.var("v", np.ones(n, np.float32)), ct.tensor(given)
+
+        @ct.jit
+        def step(x, v=v, divisor=divisor):
+            v.assign(v - x / divisor)
+
+        with ct.debug_nans():
+            if number == 1:
+                with pytest.raises(NonFiniteError, match="divide gives infinity in 1 of"):
+                    step(np.ones(n, np.float32))
+                assert (v.numpy() == 1).all()
+            else:
+                step(np.ones(n, np.float32))
+                assert np.array_equal(v.numpy(), np.float32(1) - np.float32(1) / given)
+
+
+@pytest.mark.parametrize("bad", [None, 4])
+def test_a_loop_goes_on_looking_after_a_nan_that_came_in(bad):
+    v = ct.var("v", np.ones(4, np.float32))
+
+    @ct.jit
+    def step(x, y):
+        v.assign(v * 0.5 + x * x)
+        return y.sum()
+
+    xs, ys = np.ones((6, 4), np.float32), np.ones((6, 3), np.float32)
+    ys[1, 0] = np.nan
+    with ct.debug_nans():
+        if bad is None:
+            assert np.isnan(step.loop(xs, ys).numpy()).tolist() == [False, True, *[False] * 4]
+            assert v.tolist() == [1.984375] * 4  # 2 - 2 ** -6
+        else:
+            xs[bad] = 1e30
+            with pytest.raises(NonFiniteError, match=r"multiply gives infinity(?s:.*)iteration 4"):
+                step.loop(xs, ys)
+            assert v.tolist() == [1.0] * 4
+
+
+def test_what_only_compiled_code_makes_is_found():
+    """A gradient that is 0 but for rounding, divided by its root: compiled it may be 0 / 0."""
+    ct.manual_seed(0)
+    model = nn.Sequential(nn.Linear(30, 17), nn.BatchNorm1d(17), nn.Linear(17, 1))
+    opt = optim.RMSprop(lr=1e-3, eps=0.0)
+
+    @ct.jit
+    def step(x):
+        loss = (model(x) ** 2).mean()
+        opt.step(model, loss.backward())
+        return loss
+
+    with ct.debug_nans():
+        for _ in range(4):
+            try:
+                step(BATCH)
+            except NonFiniteError:
+                break
+    for name, parameter in model.named_parameters():
+        assert np.isfinite(parameter.numpy()).all(), name

@@ -110,7 +110,9 @@ def _leaf(fusion: Fusion, x: Node, leaves: dict[Node, Range]) -> Range:
     value = g.uniform(x)
     if value is None:
         x = fusion.view(x).base
-        value = x.payload if x.role == g.CONSTANT else None
+        # Of large ones a graph with other contents may use the same program.
+        readable = x.role == g.CONSTANT and g.is_readable(x.payload)
+        value = x.payload if readable else None
     if value is not None:
         if not np.all(np.isfinite(value)):
             raise _Unproved(x)
@@ -142,14 +144,14 @@ def _leaves_below(fusion: Fusion, group: Group, node: Node) -> list[Node]:
 
 
 def _narrow(below: Iterable[Node], leaves: dict[Node, Range]) -> bool:
-    """Demand more, of what most likely is so: first of the host's numbers, then of variables, then
-    of other scalars."""
+    """Demand more, of what most likely is so: first of the host's numbers, then of variables and
+    constants, then of other scalars."""
     below = [x for x in below if x in leaves and leaves[x].low < 0]
     hosts = [x for x in below if x.role == g.HOST]
-    variables = [x for x in below if x.role == g.VARIABLE]
+    variables = [x for x in below if x.role in (g.VARIABLE, g.CONSTANT)]
     scalars = [x for x in below if leaves[x] == _SCALAR]
     for x in hosts or variables or scalars:
-        leaves[x] = Range(0.0, leaves[x].high) if x.role == g.VARIABLE else _AWAY
+        leaves[x] = _AWAY if x in hosts or not variables else Range(0.0, leaves[x].high)
     return bool(below and (hosts or variables or scalars))
 
 

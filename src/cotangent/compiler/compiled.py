@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,7 +11,14 @@ from typing import Any, overload
 import numpy as np
 
 from ..config import STATE
-from ..errors import ArgumentError, ArgumentTypeError, CompileError, ShapeError, TraceError
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CompileError,
+    Error,
+    ShapeError,
+    TraceError,
+)  # fmt: skip
 from ..gradients import Modes
 from ..tensors import Tensor, Variable, lift
 from ..tree import flatten, unflatten
@@ -28,14 +36,14 @@ from .arguments import (
     what_varies,
     with_arrays,
 )
-from .diagnose import diagnose
+from .diagnose import diagnose, in_loop
 from .entry import Entry, Recent, Traced, recent_call
 from .explain import explain_step
 from .guards import Guard, captured
 from .link import link
 from .nans import Watch, is_on
 from .profile import Profile, profile_program
-from .program import Failed, Program
+from .program import ARENA, Failed, Program
 from .results import Rebuild, flat_results
 from .staging import Staging
 from .through import track_results
@@ -122,16 +130,20 @@ class Jitted:
     def _call_again(
         self, args: Any, kwargs: Any, failure: Failed, watched: bool
     ) -> tuple[Entry, list[Any], Sequence[Tensor]]:
-        """After a call that failed: raise the error, unless no op has made a NaN or an infinity of
-        finite numbers; then call without looking."""
-        entry, inputs = self._resolve(args, kwargs)
-        error = self._diagnose(failure, (args, kwargs), inputs, watched)
-        if error is not None:
-            raise error from None
-        if watched:
-            entry.distrust()
-            self._recent_watched = None
-        return entry, *entry.run(entry.program, inputs)
+        """After a call that failed: raise the error, unless all is finite after all, or no op has
+        made a NaN or an infinity of finite numbers; then call without looking."""
+        with ARENA.lock:  # no other thread changes what is to be found
+            entry, inputs = self._resolve(args, kwargs)
+            if watched:
+                self._recent_watched = None
+                with contextlib.suppress(Failed):
+                    found = entry.run(self._watching(entry, args, kwargs, trusting=False), inputs)
+                    entry.trust = max(0, entry.trust - 1)
+                    return entry, *found
+            error = self._diagnose(failure, (args, kwargs), inputs, watched)
+            if error is not None:
+                raise error from None
+            return entry, *entry.run(entry.program, inputs)
 
     def _resolve(self, args: Any, kwargs: Any) -> tuple[Entry, list[Any]]:
         """The program for a call, and the arrays to run it on."""
@@ -145,19 +157,22 @@ class Jitted:
 
     def _watched(self, entry: Entry, args: Any, kwargs: Any) -> Any:
         """The program for a call while `debug_nans` is on, with which the next one is compared."""
-        program, plain = self._watching(entry, args, kwargs), self._recent is not None
+        program = self._watching(entry, args, kwargs, entry.trust > 0)
+        plain = self._recent is not None
         self._recent_watched = recent_call(entry, program, STATE.grad, args) if plain else None
         return program
 
-    def _watching(self, entry: Entry, args: Any, kwargs: Any) -> Any:
-        """The program of `entry` that fails where a result would not be finite."""
-        if entry.watching is None:
+    def _watching(self, entry: Entry, args: Any, kwargs: Any, trusting: bool) -> Any:
+        """A program of `entry` that fails where a result would not be finite; or, if `trusting`,
+        where a number is of no common size."""
+        found = entry.watching.get(trusting)
+        if found is None:
             traced = self._trace(*placeholders(args, kwargs))
-            entry.watching = link(
+            found = entry.watching[trusting] = link(
                 traced.graph, traced.trace.variables, traced.trace.host_functions, self._staging,
-                watch=True, trusting=entry.trust > 0,
+                watch=True, trusting=trusting,
             )  # fmt: skip
-        return entry.watching
+        return found
 
     def loop(self, *args: Any) -> Any:
         """Call the function on each leading slice of `args`, in native code.
@@ -186,22 +201,45 @@ class Jitted:
         first = unflatten(structure, iter(slices))
         entry, _ = self._resolve(first, {})
         watching = is_on()
-        program = self._watching(entry, first, {}) if watching else entry.program
+        program = entry.program
+        if watching:
+            program = self._watching(entry, first, {}, entry.trust > 0)
         try:
             results = program.loop(arrays, times)
         except Failed as failure:
+            if watching and entry.trust:
+                entry.trust = 0
+                return self.loop(*args)
             part = [array[failure.iteration] for array in arrays]
             again = unflatten(structure, iter([Tensor(x) for x in part]))
             error = self._diagnose(failure, (again, {}), part, watching)
-            if error is None and watching and entry.trust:
-                entry.distrust(entry.trust)
-                return self.loop(*args)
-            if error is None:
-                return entry.assemble(map(Tensor, entry.program.loop(arrays, times)))
-            error.add_note(f"in iteration {failure.iteration} of the loop; nothing was changed")
-            error.message += f" (iteration {failure.iteration} of loop)"
-            raise error from None
+            if error is not None:
+                raise in_loop(error, failure.iteration) from None
+            results = self._call_each(leaves, structure, arrays, program)
         return entry.assemble(map(Tensor, results))
+
+    def _call_each(
+        self, leaves: list[Any], structure: Any, arrays: list[Any], program: Program
+    ) -> list[Any]:
+        """What a watched loop gives, by calls, since some of them need not be looked at. If one
+        fails, all are undone."""
+        written = [program.variables[n] for n in program.written]
+        with ARENA.lock:
+            before = [np.array(v.peek()) for v in written]
+            found: list[list[Any]] = []
+            for number, parts in enumerate(zip(*arrays, strict=True)):
+                slices = [
+                    Tensor(x) if isinstance(leaf, Tensor) else np.asarray(x)
+                    for x, leaf in zip(parts, leaves, strict=True)
+                ]
+                part = unflatten(structure, iter(slices))
+                try:
+                    found.append(self._call_again(part, {}, Failed(0), True)[1])
+                except Error as error:
+                    for variable, array in zip(written, before, strict=True):
+                        variable.assign(array)
+                    raise in_loop(error, number) from None
+        return [np.stack(results) for results in zip(*found, strict=True)]
 
     def profile(self, *args: Any, seconds: float = 0.2) -> Profile:
         """Time each kernel of a call, and compare it with the machine's limits.

@@ -61,3 +61,10 @@ def _unseen(graph: Graph, name: str) -> str:
         "rounding moves across the border. A matrix that is singular to rounding becomes definite "
         f"by adding a small multiple of the identity. It is one of these ops:\n{found}"
     )
+
+
+def in_loop(error: Any, number: int) -> Any:
+    """An error of an iteration, which says so."""
+    error.add_note(f"in iteration {number} of the loop; nothing was changed")
+    error.message += f" (iteration {number} of loop)"
+    return error

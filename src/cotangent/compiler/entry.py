@@ -16,7 +16,7 @@ from .program import ARENA, Program
 from .results import Rebuild, rebuilt
 from .trace import Trace
 
-# Each such call is run op by op.
+# Each such call is run twice.
 _TRUST = 3
 
 
@@ -47,9 +47,10 @@ class Entry:
         differentiable: whether gradients can flow through a call: it writes no parameter.
         state: the variables that a differentiable call writes, such as running statistics.
         through: the derivatives, once they were asked for.
-        watching: the program with a check for NaN and infinity, once it was asked for.
-        trust: how many of its calls may yet find a number beyond common sizes where all is finite;
-            then `watching` is to be a program that does without such bounds.
+        watching: the programs with a check for NaN and infinity, once they were asked for: one that
+            takes it that numbers are of common sizes, by True; one that does not, by False.
+        trust: how many calls of the former may yet fail where all is finite, before it is the
+            latter that is called.
     """
 
     __slots__ = (
@@ -70,7 +71,7 @@ class Entry:
         self.differentiable = not any(v.parameter for v in written)
         self.state = written if self.differentiable else []
         self.through: Any = None
-        self.watching: Any = None
+        self.watching: dict[bool, Any] = {}
         self.trust = _TRUST
 
     def numbers(self) -> list[int]:
@@ -94,13 +95,6 @@ class Entry:
         with ARENA.lock:  # no other thread's call comes in between
             before = [Tensor(np.array(variable.peek())) for variable in self.state]
             return program.call(inputs), before
-
-    def distrust(self, by: int = 1) -> None:
-        """Trust less, after a call of `watching` that failed though all is finite."""
-        if self.trust:
-            self.trust = max(0, self.trust - by)
-            if not self.trust:
-                self.watching = None
 
     def use(self, program: Program) -> None:
         """Run `program` from now on."""

@@ -57,8 +57,8 @@ class Plan(NamedTuple):
 
     Attributes:
         kernels: in order.
-        guarding: how many of them come first and look at variables, if somebody else may have
-            written them.
+        guarding: how many of them come first and look at constants and variables, if somebody else
+            may have written these.
         computing: how many of them come before the status is looked at; the rest commit.
         groups: the group of each kernel; None for the copies into variables.
         places: id(node) -> where it lives.
@@ -263,7 +263,7 @@ def _watch(fusion: Fusion, commits: list[Group]) -> tuple[list[Group], list[_Che
             fusion.watched[id(new)] = (
                 Range(-allowed.high, allowed.high) if low >= allowed.low else allowed
             )
-    guards = [x for x in ranges.items() if x[0].role == g.VARIABLE]
+    guards = [x for x in ranges.items() if x[0].role in (g.VARIABLE, g.CONSTANT)]
     return chosen, guards, [x for x in ranges.items() if x[0].role in (g.ARGUMENT, g.HOST)]
 
 

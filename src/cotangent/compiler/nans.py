@@ -99,7 +99,8 @@ def _shown(inputs: Sequence[Any]) -> str:
 def origin(graph: Graph, inputs: Inputs, name: str) -> NonFiniteError | None:
     """The error for the first op whose NaN or infinity, made of finite inputs, reached a result.
 
-    None if all that are in the results came in with an argument, a variable or a constant.
+    None if all that are in the results came in with an argument, a variable, a constant or a number
+    of the host.
     """
     values = values_of(graph, inputs)
     bad = {key for key, value in values.items() if not is_finite(value)}
@@ -118,7 +119,13 @@ def origin(graph: Graph, inputs: Inputs, name: str) -> NonFiniteError | None:
                 f"inputs, which reach a result, and no variable was changed; {_shown(operands)}\n"
                 f"  in {node.where()}"
             )
-    return None
+    if any(id(x) in bad for x in graph.nodes if x.role != "op"):
+        return None
+    return NonFiniteError(
+        f"debug_nans: {name} gives NaN or infinity from finite inputs where, run op by op, it does "
+        "not: rounding decides whether something overflows, or is divided by zero; no variable was "
+        "changed"
+    )
 
 
 # -- the switch -------------------------------------------------------------------------------
