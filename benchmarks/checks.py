@@ -6,9 +6,9 @@
 `forks`: the slowest of 100 children that compute and compile after compiled work, and of children
 made while another thread compiles or is in a `loop`; `workers`: joblib's and multiprocessing's
 processes, with PyTorch and scikit-learn imported where they are installed; `signals`: from Ctrl-C
-to the end of a `loop`; `shapes`: memory for each of 500 new shapes, and what 10,000 calls with
-alternating shapes add. Speed on several threads, and of several processes at once, is measured by
-`threads.py`.
+to the end of a `loop`; `shapes`: memory for each of 500 new shapes, beside what the largest needs,
+and what 10,000 calls with alternating shapes add. Speed on several threads, and of several
+processes at once, is measured by `threads.py`.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def shapes():
     def call(size):
         step(np.ones((size, 8), np.float32))
 
-    for size in range(33, 133):  # the process has what it needs
+    for size in (*range(33, 133), 633):  # the process has what it needs, also for the largest
         call(size)
     before = resident()
     for size in range(133, 633):
