@@ -33,7 +33,7 @@ FUNCTIONS = {
 }
 ROWS = (1024, 512)
 TURN = 0.01  # seconds at least
-FEWEST = 64  # calls in a turn: what is saved once in some calls has to be paid for
+FEWEST = 64  # calls in a turn: the first one looks at all variables, as the other kind wrote last
 PAIRS = 9  # of turns in a round
 
 
