@@ -119,17 +119,21 @@ OPTIMIZERS = {
 }  # fmt: skip
 
 
-def _train(make, steps, watched, rate=1.0):
-    ct.manual_seed(0)
-    model = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 1))
-    opt = make()
-
+def _step_of(model, opt, rate=1.0):
     @ct.jit
     def step(x):
         loss = (model(x) ** 2).mean() * rate
         opt.step(model, loss.backward())
         return loss
 
+    return step
+
+
+def _train(make, steps, watched, rate=1.0):
+    ct.manual_seed(0)
+    model = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 1))
+    opt = make()
+    step = _step_of(model, opt, rate)
     with ct.debug_nans(watched):
         for _ in range(steps):
             step(BATCH)
@@ -192,13 +196,7 @@ def test_large_numbers_in_a_loop_are_no_errors_and_what_is_not_finite_is_one():
 def test_a_state_that_no_root_can_be_taken_of_is_found(calls):
     """Somebody else writes it."""
     model, opt = nn.Linear(30, 4), optim.RMSprop(lr=1e-3)
-
-    @ct.jit
-    def step(x):
-        loss = (model(x) ** 2).mean()
-        opt.step(model, loss.backward())
-        return loss
-
+    step = _step_of(model, opt)
     with ct.debug_nans():
         for _ in range(calls):
             step(BATCH)
@@ -267,14 +265,7 @@ def test_what_only_compiled_code_makes_is_found():
     """A gradient that is 0 but for rounding, divided by its root: compiled it may be 0 / 0."""
     ct.manual_seed(0)
     model = nn.Sequential(nn.Linear(30, 17), nn.BatchNorm1d(17), nn.Linear(17, 1))
-    opt = optim.RMSprop(lr=1e-3, eps=0.0)
-
-    @ct.jit
-    def step(x):
-        loss = (model(x) ** 2).mean()
-        opt.step(model, loss.backward())
-        return loss
-
+    step = _step_of(model, optim.RMSprop(lr=1e-3, eps=0.0))
     with ct.debug_nans():
         for _ in range(4):
             try:

@@ -6,7 +6,8 @@ what they are computed from lies in ranges that are checked, and interval arithm
 nothing overflows, and no root or quotient leaves its domain. That holds for all common optimizers.
 Groups of which it cannot be said compute their values aside, where these are looked at first.
 
-Numbers beyond the ranges are not errors: a call that finds one is run again op by op.
+Numbers beyond the ranges are not errors: a call that finds one is run by a program without ranges,
+which computes all new values aside.
 
 Source: R. E. Moore, R. B. Kearfott, M. J. Cloud, "Introduction to Interval Analysis", SIAM 2009.
 """
@@ -150,9 +151,10 @@ def _narrow(below: Iterable[Node], leaves: dict[Node, Range]) -> bool:
     hosts = [x for x in below if x.role == g.HOST]
     variables = [x for x in below if x.role in (g.VARIABLE, g.CONSTANT)]
     scalars = [x for x in below if leaves[x] == _SCALAR]
-    for x in hosts or variables or scalars:
-        leaves[x] = _AWAY if x in hosts or not variables else Range(0.0, leaves[x].high)
-    return bool(below and (hosts or variables or scalars))
+    chosen = hosts or variables or scalars
+    for x in chosen:
+        leaves[x] = Range(0.0, leaves[x].high) if chosen is variables else _AWAY
+    return bool(chosen)
 
 
 # -- interval arithmetic --------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 Eagerly every op is looked at as it is computed. Compiled functions run other machine code while it
 is on: the same kernels, in which those that store floating-point results and new values of
 variables check them while they are in registers. What is written in place is known to be finite
-before it is computed (`bounds.py`). If a check fails, nothing is written, and the graph is run op
-by op, and searched from the results backwards.
+before it is computed (`bounds.py`). If a check fails, nothing is written; if not only for a number
+beyond its range, the graph is run op by op, and searched from the results backwards.
 """
 
 from __future__ import annotations
