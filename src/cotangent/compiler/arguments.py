@@ -177,6 +177,16 @@ def stacked(leaf: Any) -> np.ndarray[Any, Any]:
     )
 
 
+def one_slice(leaves: Sequence[Any], structure: Any, parts: Sequence[Any]) -> Any:
+    """The arguments of one iteration of a loop: `parts` in the containers of the loop's arguments,
+    and of the kinds of their `leaves`."""
+    kinds = [
+        Tensor(part) if isinstance(leaf, Tensor) else np.asarray(part)
+        for part, leaf in zip(parts, leaves, strict=True)
+    ]
+    return unflatten(structure, iter(kinds))
+
+
 def common_length(arrays: Sequence[Any]) -> int:
     """The length that all arguments of `loop` have; `ShapeError` if they differ."""
     for array in arrays:

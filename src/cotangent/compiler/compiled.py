@@ -30,6 +30,7 @@ from .arguments import (
     common_length,
     general_signature,
     kind_of,
+    one_slice,
     placeholders,
     refuse_leaked,
     stacked,
@@ -194,7 +195,7 @@ class Jitted:
         if not times:
             raise ShapeError("loop: the arguments have no leading slices to go through")
         # Slices of the same kind as a call would get, so that both use one program.
-        first = _slice(leaves, structure, [array[0] for array in arrays])
+        first = one_slice(leaves, structure, [array[0] for array in arrays])
         entry, _ = self._resolve(first, {})
         watching = is_on()
         program = entry.program
@@ -224,7 +225,7 @@ class Jitted:
             before = [np.array(v.peek()) for v in written]
             found: list[list[Any]] = []
             for number, parts in enumerate(zip(*arrays, strict=True)):
-                part = _slice(leaves, structure, parts)
+                part = one_slice(leaves, structure, parts)
                 try:
                     found.append(self._call_again(part, {}, Failed(0), True)[1])
                 except Error as error:
@@ -409,16 +410,6 @@ class Jitted:
         """The error for a call that failed; see `diagnose`."""
         traced = self._trace(*placeholders(*call))
         return diagnose(traced.graph, traced.trace, failure, inputs, self.__name__, watching)
-
-
-def _slice(leaves: Sequence[Any], structure: Any, parts: Sequence[Any]) -> Any:
-    """The arguments of one iteration of a loop: `parts` in the containers of the loop's arguments,
-    and of the kinds of their `leaves`."""
-    kinds = [
-        Tensor(part) if isinstance(leaf, Tensor) else np.asarray(part)
-        for part, leaf in zip(parts, leaves, strict=True)
-    ]
-    return unflatten(structure, iter(kinds))
 
 
 def _attributes(instance: Any, method: str) -> Any:
