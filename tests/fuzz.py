@@ -46,7 +46,7 @@ import cotangent as ct
 from cotangent.compiler import graph as g
 from cotangent.compiler import program as programs
 from cotangent.compiler.arguments import placeholders
-from cotangent.compiler.codegen import chunks, loops, matmul, packed
+from cotangent.compiler.codegen import chunks, loops, matmul, strips
 from cotangent.compiler.verify import Inputs, Judged, bound_for, judge
 from cotangent.runtime import pool
 
@@ -54,7 +54,7 @@ from cotangent.runtime import pool
 _EVERYTHING_SPLIT = (
     (chunks, "_WORTH_SPLITTING", 0.0), (chunks, "_NANOSECONDS_PER_CHUNK", 1e-3),
     (chunks, "_MANY_ELEMENTS", 64), (loops, "_ELEMENTS_PER_PART", 8),
-    (matmul, "_FLOPS_PER_UNIT", 100), (packed, "_FEW_COLUMNS", 40),
+    (matmul, "_FLOPS_PER_UNIT", 100), (strips, "_FEW_COLUMNS", 40),
     (programs, "_WORTH_WAKING", 0), (pool, "_CAUTION", 0),
 )  # fmt: skip
 

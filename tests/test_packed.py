@@ -79,3 +79,13 @@ def test_infinities_reach_only_their_rows_and_columns():
     got = _product(a, b)
     assert np.isnan(got[:, 139]).all() and np.isinf(got[38, :139]).all()
     assert np.isfinite(got[:38, :139]).all()
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["by rows", "by columns"])
+def test_a_sum_of_minus_zero_stays_one_where_the_depth_is_odd(turned):
+    """Strips are filled up behind the last product, which is too small for a float32."""
+    a, b = np.zeros((39, 131), "float32"), np.zeros((131, 140), "float32")
+    a[:, -1], b[-1] = -1e-30, 1e-30
+    left = np.ascontiguousarray(a.T) if turned else a
+    product = ct.jit(lambda x, y: (x.T if turned else x) @ y)
+    assert np.signbit(np.asarray(product(ct.asarray(left), ct.asarray(b)))).all()

@@ -261,29 +261,29 @@ def _block(
     e.mask = None
 
 
-def transpose_registers(e: Emitter, rows: list[Value]) -> list[Value]:
-    """The transposed square of as many vectors as they have lanes."""
+def transpose_registers(e: KernelEmitter, rows: list[Value]) -> list[Value]:
+    """The transposed square of as many vectors as they have lanes, a power of two.
+
+    A round interleaves the lanes of rows i and i + n/2 into rows 2i and 2i + 1: of the bits of a
+    row's number and a lane's, one after the other, the first becomes the last. After log2 n rounds
+    they have changed places. All rounds are alike, so they are a loop: LLVM takes long for each of
+    the instructions that exchange lanes.
+    """
     n = e.lanes
-    half = n // 2
-    while half:
-        after = list(rows)
-        for i in range(n):
-            if not i & half:
-                a, b = rows[i], rows[i + half]
-                low, high = _picks(n, half)
-                after[i], after[i + half] = _mix(e, a, b, low), _mix(e, a, b, high)
-        rows = after
-        half //= 2
-    return rows
+    low, high = _interleaved(n, 0), _interleaved(n, n // 2)
+
+    def turn(_round: str, rows: list[Value]) -> list[Value]:
+        pairs = zip(rows[: n // 2], rows[n // 2 :], strict=True)
+        return [_mix(e, a, b, lanes) for a, b in pairs for lanes in (low, high)]
+
+    return e.loop(str(n.bit_length() - 1), 1, rows, turn) if n > 1 else rows
 
 
 @functools.cache
-def _picks(n: int, half: int) -> tuple[str, str]:
-    """The lanes of two vectors of `n` that exchange halves of `half` lanes."""
-    low = [k if not k & half else n + k - half for k in range(n)]
-    high = [k + half if not k & half else n + k for k in range(n)]
-    low_text, high_text = (", ".join([f"i32 {k}" for k in lanes]) for lanes in (low, high))
-    return low_text, high_text
+def _interleaved(n: int, start: int) -> str:
+    """Lanes of two vectors of `n` in turn, from number `start` on."""
+    lanes = [start + k // 2 + n * (k % 2) for k in range(n)]
+    return ", ".join(f"i32 {k}" for k in lanes)
 
 
 def _mix(e: Emitter, a: Value, b: Value, pick: str) -> Value:

@@ -21,29 +21,19 @@ Source: K. Goto, R. van de Geijn, "Anatomy of high-performance matrix multiplica
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-from ...shapes import contiguous_strides
 from ..graph import Node
-from ..views import View, batch_stride
-from .blocking import BYTES_OF_B, COLUMN, Tile, blocks, deepest
-from .chunks import MANY_STEPS, NANOSECONDS_PER_FLOP_AND_BYTE, grain_for
+from .blocking import BYTES_OF_B, COLUMN, deepest
 from .emitter import Value
-from .kernel import Kernel, KernelEmitter, lanes_for, without_values
+from .kernel import Kernel, without_values
+from .strips import LINE, UNROLLED, StripsEmitter
 
-_LINE = 64  # bytes
-# So many columns of B are read in place, if the tile is wide: a narrow one goes down them often.
-_FEW_COLUMNS = 64
 # From this size on a block of B has left the second-level cache in parts before it is read again,
 # and rows of it are fetched so many rows ahead.
 _BYTES_TO_FETCH = 512 << 10
 _ROWS_AHEAD = 8
-# Columns of A that one round of the innermost loop takes, a power of two.
-_UNROLLED = 2
-# Rows of B that are packed in one go, and how many chunks there are of that.
-_ROWS_PACKED = 16
-_CHUNKS_OF_PACKING = 8
 
 
 class _Strips(NamedTuple):
@@ -56,106 +46,8 @@ class _Strips(NamedTuple):
     vectors: int
 
 
-class PackedEmitter:
-    """Writes one kernel of a matrix multiplication: `product`, or `packing` for that.
-
-    Args:
-        node: the product, ``[..., m, n]``.
-        a, b: how its sides are read; the rows of `b` must lie densely.
-        tile: the largest tile.
-        varies: whether the number of rows varies (see `Fusion.varying`).
-        home: where C is stored, if not in the memory of `node`.
-    """
-
-    def __init__(
-        self, node: Node, a: View, b: View, tile: Tile, varies: bool = False,
-        home: Node | None = None,
-    ) -> None:  # fmt: skip
-        self.node, self.a, self.b, self.tile = node, a, b, tile
-        self.home = home or node
-        self.e = KernelEmitter(lanes_for([node.dtype]))
-        self.size = node.dtype.itemsize
-        self.batch = node.shape[:-2]
-        self.m, self.n = node.shape[-2:]
-        self.k = a.shape[-1]
-        self.width = tile.vectors * self.e.lanes
-        self.varies = varies
-        self.block = blocks(self.k, self.n, self.width, self.size)
-        self.tiles = -(-self.m // tile.rows)
-        self.height = -(-self.m // self.tiles)
-        self.low = self.tiles * self.height - self.m  # tiles that are one row lower
-        self.strips = -(-self.n // self.width)
-        self.rest = self.n % self.width
-        self.depths = -(-self.k // self.block.depth)
-        # Whether the rows of A lie densely downwards.
-        self.by_columns = a.strides[-2] == 1 and a.strides[-1] != 1
-        # Bytes in the strip of A from row to row, and from column to column.
-        self.strip_steps = (deepest(self.size) * self.size, self.size)
-        if self.by_columns:
-            self.strip_steps = (self.size, COLUMN * self.size)
-        self.across = -(-self.strips // self.block.strips)
-        self.in_place = tile.vectors > 1 and self.n <= _FEW_COLUMNS
-        self.alone = not self.in_place and math.prod(self.batch) * self.across >= MANY_STEPS
-        bytes_of_block = self.block.strips * self.block.depth * self.width * self.size
-        self.fetches = not self.in_place and bytes_of_block >= _BYTES_TO_FETCH
-        self.nanoseconds = 2 * node.size * self.k * self.size * NANOSECONDS_PER_FLOP_AND_BYTE
-        self.panel = ""
-
-    def panel_node(self) -> Node:
-        """The memory for a packed block of the depth, all columns of all matrices."""
-        size = math.prod(self.batch) * self.strips * self._strip_bytes() // self.size
-        return Node("scratch", (size,), self.node.dtype)
-
-    def _strip_bytes(self) -> int:
-        """Bytes of a strip of B; not a power of two, so that strips do not compete for the same
-        lines of the cache."""
-        return self.block.depth * self.width * self.size + 2 * _LINE
-
-    def _arguments(self) -> list[str]:
-        """The sizes that both kernels need; the addresses of A and B."""
-        e, size = self.e, self.size
-        ends = [e.address(view.base, view.offset) for view in (self.a, self.b)]
-        steps = (*self.a.strides[-2:], self.b.strides[-2])
-        self.steps = [e.integer(s * size, f"step {i}") for i, s in enumerate(steps)]
-        self.depth = e.integer(self.block.depth, "depth of a block")
-        self.strip_bytes = e.integer(self._strip_bytes(), "bytes of a strip")
-        self.all_strips = e.integer(self.strips, "strips")
-        return ends
-
-    def packing(self, number: int, panel: Node) -> Kernel:
-        """The kernel that copies block `number` of the depth of B into strips; threads share its
-        rows."""
-        e = self.e
-        ends = self._arguments()
-        start = e.address(panel)
-        k = e.compute("mul", e.integer(number, "block"), self.depth)
-        depth = e.smaller(e.compute("sub", e.integer(self.k, "k"), k), self.depth)
-        pieces = -(-self.block.depth // _ROWS_PACKED)
-        divisors = e.integer(pieces, "pieces"), e.integer(self.across, "across")
-        units = math.prod(self.batch) * self.across * pieces
-
-        def piece(unit: str) -> None:
-            rest, first = (e.compute(x, unit, divisors[0]) for x in ("udiv", "urem"))
-            batch, column = (e.compute(x, rest, divisors[1]) for x in ("udiv", "urem"))
-            self.panel = self._panel_of(start, batch)
-            _, b, _ = self._in_batch([*ends, ends[0]], batch)
-            (b,), full, tail = self._columns_of(column, [b])
-            b = e.offset(b, k, self.steps[2])
-            line = e.compute("mul", first, str(_ROWS_PACKED))
-            last = e.smaller(e.compute("add", line, str(_ROWS_PACKED)), depth)
-
-            def rows() -> list[Value]:
-                copy = without_values(lambda line: self._pack_row(b, line, full, tail))
-                return e.loop(last, 1, [], copy, line)
-
-            e.when(e.compare("ult", line, last), [], rows)
-
-        e.split_loop(units, piece)
-        moved = 2 * self.size * math.prod(self.batch) * self.block.depth * self.n
-        kernel = e.finish(0, moved)
-        # Threads are awake for the product, so they may as well share this.
-        shared = grain_for(kernel.extent, self.nanoseconds) < kernel.extent
-        return kernel._replace(grain=-(-units // _CHUNKS_OF_PACKING)) if shared else kernel
+class PackedEmitter(StripsEmitter):
+    """Writes the kernels of a product, of which `packing` is one that copies a block of B."""
 
     def product(
         self, blocks: tuple[int, int], panel: Node | None, after: Kernel | None = None
@@ -169,6 +61,8 @@ class PackedEmitter:
         """
         e, size = self.e, self.size
         self.after = after
+        bytes_of_block = self.block.strips * self.block.depth * self.width * size
+        self.fetches = not self.in_place and bytes_of_block >= _BYTES_TO_FETCH
         ends = self._arguments()
         self.c_row = e.integer(self.n * size, "row of c")
         self.bounds = [
@@ -178,7 +72,7 @@ class PackedEmitter:
         if panel is not None:
             start = e.address(panel)
         elif not self.in_place:
-            start = e.scratch(BYTES_OF_B + 2 * _LINE * BYTES_OF_B // (self.width * size))
+            start = e.scratch(BYTES_OF_B + 2 * LINE * BYTES_OF_B // (self.width * size))
         sides = [*ends, e.address(self.home)]
         # A unit is a tile of rows; or all of them, where the block of B is packed for each.
         rows = 1 if self.alone else self.tiles
@@ -201,33 +95,6 @@ class PackedEmitter:
         moved = int(size * (self.node.size + (self.m * self.k + self.k * self.n) * share))
         return e.finish(flops, moved, self.nanoseconds * share, after)
 
-    def _panel_of(self, start: str, batch: str) -> str:
-        """Where the strips of matrix number `batch` begin."""
-        bytes_of_one = self.e.compute("mul", self.all_strips, self.strip_bytes)
-        return self.e.offset(start, batch, bytes_of_one)
-
-    def _in_batch(self, sides: Sequence[str], number: str) -> list[str]:
-        """The addresses of the matrices number `number` of the leading axes."""
-        e, moved = self.e, list(sides)
-        below = 1
-        lead = len(self.batch)
-        strides = [
-            [batch_stride(view, axis - lead) for view in (self.a, self.b)]
-            + [contiguous_strides(self.node.shape)[axis]]
-            for axis in range(lead)
-        ]
-        for axis in reversed(range(lead)):
-            count = self.batch[axis]
-            if count > 1:
-                place = e.compute("udiv", number, e.integer(below)) if below > 1 else number
-                place = e.compute("urem", place, e.integer(count))
-                moved = [
-                    e.offset(p, place, e.integer(s * self.size)) if s else p
-                    for p, s in zip(moved, strides[axis], strict=True)
-                ]
-            below *= count
-        return moved
-
     # -- some of the rows of a block of columns --------------------------------------------
 
     def _unit(self, sides: list[str], column: str, tile: str) -> None:
@@ -240,8 +107,7 @@ class PackedEmitter:
             depth = e.smaller(e.compute("sub", e.integer(self.k, "k"), k), self.depth)
             here = e.offset(b, k, self.steps[2])
             if self.alone:
-                row = without_values(lambda line: self._pack_row(here, line, full, tail))
-                e.loop(depth, 1, [], row)
+                self._pack_rows(here, ("0", depth), full, tail)
             at = e.offset(a, k, self.steps[1])
             following = e.compute("add", number, "1")
             self.complete = e.compare("eq", following, self.bounds[1])
@@ -249,150 +115,58 @@ class PackedEmitter:
 
         e.loop(self.bounds[1], 1, [], without_values(block), self.bounds[0])
 
-    def _columns_of(self, column: str, sides: list[str]) -> tuple[list[str], str, str]:
-        """Block number `column` of the strips, to which the panel moves too: where it begins in
-        `sides`, how many of its strips are of full width, and whether one of less is behind them.
-        """
-        e, count = self.e, self.e.integer(self.block.strips, "strips of a block")
-        first = e.compute("mul", column, count)
-        last = e.smaller(e.compute("add", first, count), self.all_strips)
-        whole = e.smaller(last, e.integer(self.n // self.width, "whole strips"))
-        tail = e.compare("ult", whole, last) if self.rest else ""
-        across = self.across_at = e.compute("mul", first, str(self.width))
-        end = e.smaller(e.compute("mul", last, str(self.width)), e.integer(self.n, "columns"))
-        self.columns = e.compute("sub", end, across)
-        if not self.in_place and not self.alone:
-            self.panel = e.offset(self.panel, first, self.strip_bytes)
-        moved = [e.offset(p, across, str(self.size)) for p in sides]
-        return moved, e.compute("sub", whole, first), tail
-
-    def _each_strip(self, full: str, tail: str, body: Callable[[str, bool], None]) -> None:
-        """`body` of every strip of the block: the number, and whether it is the narrow one."""
-        e = self.e
-
-        def whole() -> Sequence[Value]:
-            e.loop(full, 1, [], without_values(lambda s: body(s, False)))
-            return []
-
-        def narrow() -> Sequence[Value]:
-            body(full, True)
-            return []
-
-        e.when(e.compare("ne", full, "0"), [], whole)
-        if tail:
-            e.when(tail, [], narrow)
-
-    def _vectors_of(self, narrow: bool) -> tuple[int, Value | None]:
-        """How many vectors a strip has that count, and the mask of the last one."""
-        if not narrow:
-            return self.tile.vectors, None
-        vectors = -(-self.rest // self.e.lanes)
-        last = self.rest - (vectors - 1) * self.e.lanes
-        return vectors, self.e.first_lanes(str(last)) if last < self.e.lanes else None
-
-    def _pack_row(self, b: str, line: str, full: str, tail: str) -> None:
-        """Copy row `line` of a block of B into the strips."""
-        e, row = self.e, str(self.width * self.size)
-        source = e.offset(b, line, self.steps[2])
-        target = e.offset(self.panel, line, row)
-
-        def strip(s: str, narrow: bool) -> None:
-            vectors, mask = self._vectors_of(narrow)
-            there = e.offset(source, s, row)
-            here = e.offset(target, s, self.strip_bytes)
-            for v in range(vectors):
-                value = self._load(self._vector(there, v), mask, v == vectors - 1)
-                e.store(value, self._vector(here, v))
-
-        self._each_strip(full, tail if self.rest else "", strip)
-
     def _tile_rows(
         self, sides: tuple[str, str, str], tile: str, depth: str, number: str, full: str, tail: str
     ) -> None:
-        """A tile of rows, or all of them: high ones, then those one row lower."""
-        e, high, (a, b, c) = self.e, self.tiles - self.low, sides
-        border, tiles = e.integer(high, "border"), e.integer(self.tiles, "tiles")
-        start, stop = ("0", tiles) if self.alone else (tile, e.compute("add", tile, "1"))
-        kinds = [(self.height, start, e.smaller(stop, border))]
-        if self.low or self.varies:
-            kinds.append((self.height - 1, e.larger(start, border), stop))
-        for height, first, last in kinds:
+        """A tile of rows, or all of them."""
+        e, (a, b, c) = self.e, sides
 
-            def one(t: str, height: int = height) -> None:
-                lower = e.compute("mul", t, str(self.height))
-                if height < self.height:
-                    past = e.compute("sub", t, border)
-                    lower = e.compute("sub", lower, past)
-                self._pack_a(e.offset(a, lower, self.steps[0]), height, depth)
-                row = e.offset(c, lower, self.c_row)
-                self._each_strip(
-                    full, tail,
-                    lambda s, narrow: self._tile(b, row, s, height, depth, number, narrow),
-                )  # fmt: skip
-                place = (self.matrix, lower, str(height), self.across_at, self.columns)
-                e.call_after(self.after, self.complete, (row, self.c_row, *place))
+        def one(t: str) -> None:
+            first, rows, last = self._rows_at(t)
+            self._pack_a(e.offset(a, first, self.steps[0]), rows, last, depth)
+            row = e.offset(c, first, self.c_row)
+            c_rows = self._rows_of(row, self.c_row, last)
+            self._each_strip(
+                full, tail, lambda s, narrow: self._tile(b, c_rows, s, depth, number, narrow)
+            )
+            place = (self.matrix, first, rows, self.across_at, self.columns)
+            e.call_after(self.after, self.complete, (row, self.c_row, *place))
 
-            def some(one: Callable[[str], None] = one, ends: Any = (first, last)) -> list[Value]:
-                e.loop(ends[1], 1, [], without_values(one), ends[0])
-                return []
+        if self.alone:
+            e.loop(e.integer(self.tiles, "tiles"), 1, [], without_values(one))
+        else:
+            one(tile)
 
-            e.when(e.compare("ult", first, last), [], some)
+    def _rows_at(self, t: str) -> tuple[str, str, str]:
+        """Where tile number `t` of the rows begins, how many it has, and which of these comes last.
 
-    def _pack_a(self, a: str, height: int, depth: str) -> None:
-        """Copy `height` rows of a block of A into a strip, as they lie there: row after row, or
-        column after column, each of `COLUMN` elements, of which those past the rows mean
-        nothing."""
-        e, dtype = self.e, self.node.dtype
-        if self.by_columns:
-            mask = e.first_lanes(str(height)) if height < e.lanes else None
-
-            def column(k: str) -> None:
-                value = self._load(e.offset(a, k, self.steps[1]), mask, True)
-                # The next one overlaps.
-                e.store(value, e.offset(self.strip, k, str(self.strip_steps[1])))
-
-            e.loop(depth, 1, [], without_values(column))
-            return
-        step = self.a.strides[-1] * self.size
-        rows = [a]
-        for _ in range(height - 1):
-            rows.append(e.offset(rows[-1], "1", self.steps[0]))
-
-        def piece(k: str, mask: Value | None = None) -> None:
-            here = e.offset(self.strip, k, str(self.strip_steps[1]))
-            for i, row in enumerate(rows):
-                e.mask = mask
-                value = e.load_along(e.offset(row, k, self.steps[1]), step, dtype)
-                e.mask = None
-                e.store(value, e.offset(here, "1", str(i * self.strip_steps[0])) if i else here)
-
-        whole = e.compute("and", depth, str(-e.lanes))
-
-        def vectors_of_depth() -> list[Value]:
-            e.loop(whole, e.lanes, [], without_values(piece))
-            return []
-
-        def end() -> list[Value]:
-            piece(whole, e.first_lanes(e.compute("sub", depth, whole)))
-            return []
-
-        e.when(e.compare("ne", whole, "0"), [], vectors_of_depth)
-        e.when(e.compare("ne", whole, depth), [], end)
+        High tiles come first, then those one row lower. A low tile is worked on as a high one in
+        which the last two rows are the same; its own number of the last one is "" where there are
+        no low tiles.
+        """
+        e, height = self.e, str(self.height)
+        first = e.compute("mul", t, height)
+        if not (self.low or self.varies):
+            return first, height, ""
+        border = e.integer(self.tiles - self.low, "border")
+        past = e.compute("sub", e.larger(e.compute("add", t, "1"), border), border)
+        missing = e.smaller(past, "1")
+        first = e.compute("sub", first, e.compute("sub", past, missing))
+        rows = e.compute("sub", height, missing)
+        return first, rows, e.compute("sub", rows, "1")
 
     # -- the tile -------------------------------------------------------------------------
 
     def _tile(
-        self, b: str, c: str, s: str, height: int, depth: str, number: str, narrow: bool
+        self, b: str, c_rows: list[str], s: str, depth: str, number: str, narrow: bool
     ) -> None:
-        """One tile of C: `height` rows of a strip."""
+        """One tile of C: rows of a strip."""
         e, dtype = self.e, self.node.dtype
         vectors, mask = self._vectors_of(narrow)
         row = str(self.width * self.size)
-        c_rows = [e.offset(c, s, row)]
-        for _ in range(height - 1):
-            c_rows.append(e.offset(c_rows[-1], "1", self.c_row))
-        places = [(self._vector(r, v), v == vectors - 1) for r in c_rows for v in range(vectors)]
-        start = [e.constant(0, dtype)] * (height * vectors)
+        ends = [e.offset(r, s, row) for r in c_rows]
+        places = [(self._vector(r, v), v == vectors - 1) for r in ends for v in range(vectors)]
+        start = [e.constant(0, dtype)] * len(places)
 
         def carried() -> list[Value]:
             return [self._load(at, mask, last) for at, last in places]
@@ -405,7 +179,8 @@ class PackedEmitter:
             strip, b_row = e.offset(self.panel, s, self.strip_bytes), row
         read_mask = mask if self.in_place else None
         totals = self._down_the_depth(_Strips(strip, b_row, read_mask, vectors), depth, start)
-        for total, (at, last) in zip(totals, places, strict=True):
+        # Backwards, so that the last row of a low tile is stored before the one in its place.
+        for total, (at, last) in zip(reversed(totals), reversed(places), strict=True):
             e.mask = mask if last else None
             e.store(total, at)
             e.mask = None
@@ -427,10 +202,12 @@ class PackedEmitter:
 
         # Addresses are carried, rather than computed from a number: fewer instructions.
         begin = [e.address_at(read.b), e.address_at(self.strip), *start]
-        whole = e.compute("and", depth, str(-_UNROLLED))
-        many, one = columns(_UNROLLED), columns(1)
+        many, one = columns(UNROLLED), columns(1)
+        if not self.in_place:
+            return e.loop(self._rounded(depth), UNROLLED, begin, many)[2:]
+        whole = e.compute("and", depth, str(-UNROLLED))
         carried = e.when(
-            e.compare("ne", whole, "0"), begin, lambda: e.loop(whole, _UNROLLED, begin, many)
+            e.compare("ne", whole, "0"), begin, lambda: e.loop(whole, UNROLLED, begin, many)
         )
         return e.when(
             e.compare("ne", whole, depth), carried, lambda: e.loop(depth, 1, carried, one, whole)
@@ -461,17 +238,6 @@ class PackedEmitter:
         # One less where rows are fetched ahead, which is reading too.
         rows, folded = self.tile.rows, max(self.tile.folded - self.fetches, 0)
         return i * folded // rows != (i + 1) * folded // rows
-
-    def _vector(self, row: str, v: int) -> str:
-        """The address of vector `v` of a row."""
-        return self.e.offset(row, str(v * self.e.lanes), str(self.size)) if v else row
-
-    def _load(self, at: str, mask: Value | None, last: bool) -> Value:
-        """A vector; the last one under the mask."""
-        self.e.mask = mask if last else None
-        value = self.e.load(at, self.node.dtype)
-        self.e.mask = None
-        return value
 
 
 def emit_packed(make: Callable[[], PackedEmitter], after: Kernel | None) -> list[Kernel]:
