@@ -15,7 +15,7 @@ Source: R. E. Moore, R. B. Kearfott, M. J. Cloud, "Introduction to Interval Anal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +37,9 @@ class _Unproved(Exception):  # noqa: N818 (an outcome)
 
 
 # Rates, powers and small constants. The lower bound is for those that are divided by.
-_SCALAR, _AWAY = Range(-(2.0**20), 2.0**20), Range(2.0**-40, 2.0**20)
+_SCALAR, _AWAY = Range(-(2.0**12), 2.0**12), 2.0**-40
+# A factor at most 1, but for rounding.
+ONE = 1 + 2.0**-20
 # Where numbers of a dtype end, with room for rounding.
 _MOST = {"f": 2.0**126, "d": 2.0**1000}
 # More than ops are off by, of a value.
@@ -51,26 +53,32 @@ class Proof(NamedTuple):
     Attributes:
         read: floats in memory, with their ranges.
         stored: ids of the floats that are stored, with the ranges in which they will be.
+        range_of: the range of an input of one of the group's nodes.
     """
 
     read: dict[Node, Range]
     stored: dict[int, Range]
+    range_of: Callable[[Node], Range]
 
 
-def prove(fusion: Fusion, group: Group) -> Proof | None:
+def prove(fusion: Fusion, group: Group, given: Mapping[Node, Range] | None = None) -> Proof | None:
     """What a group of loops has to read for all that it stores to be finite; None if that cannot
     be said.
+
+    Args:
+        given: ranges of some of what it reads.
 
     Numbers of the host and scalars are thought to be of some size, and positive where it matters;
     variables of which a root is taken, not to be negative.
     """
     if any(is_float(x.dtype) and x.dtype.char not in _MOST for x in group.nodes):
         return None
-    leaves: dict[Node, Range] = {}
+    leaves = dict(given or {})
     while True:
         try:
             found = _walk(fusion, group, leaves)
-            return Proof(leaves, {id(x): found[id(x)] for x in group.stored})
+            stored = {id(x): found[id(x)] for x in group.stored}
+            return Proof(leaves, stored, _lookup(fusion, group, leaves, found))
         except _Unproved as failure:
             if not _narrow(_leaves_below(fusion, group, failure.below), leaves):
                 return None
@@ -79,11 +87,7 @@ def prove(fusion: Fusion, group: Group) -> Proof | None:
 def _walk(fusion: Fusion, group: Group, leaves: dict[Node, Range]) -> dict[int, Range]:
     """The ranges of the values of a group; what it reads is noted. Raises `_Unproved`."""
     found: dict[int, Range] = {}
-
-    def range_of(x: Node) -> Range:
-        own = fusion.own_value(group, x)
-        return _leaf(fusion, x, leaves) if own is None else found[id(own)]
-
+    range_of = _lookup(fusion, group, leaves, found)
     for node in group.nodes:
         ranges = [range_of(x) for x in node.inputs]
         if not is_float(node.dtype):
@@ -96,6 +100,18 @@ def _walk(fusion: Fusion, group: Group, leaves: dict[Node, Range]) -> dict[int, 
             raise _Unproved(node)
         found[id(node)] = Range(_rounded(made.low, node, -1), _rounded(made.high, node, 1))
     return found
+
+
+def _lookup(
+    fusion: Fusion, group: Group, leaves: dict[Node, Range], found: dict[int, Range]
+) -> Callable[[Node], Range]:
+    """The range of an input: of a node of the group, or of what is in memory."""
+
+    def range_of(x: Node) -> Range:
+        own = fusion.own_value(group, x)
+        return _leaf(fusion, x, leaves) if own is None else found[id(own)]
+
+    return range_of
 
 
 def _rounded(end: float, node: Node, outwards: int) -> float:
@@ -145,16 +161,19 @@ def _leaves_below(fusion: Fusion, group: Group, node: Node) -> list[Node]:
 
 
 def _narrow(below: Iterable[Node], leaves: dict[Node, Range]) -> bool:
-    """Demand more, of what most likely is so: first of the host's numbers, then of variables and
-    constants, then of other scalars."""
-    below = [x for x in below if x in leaves and leaves[x].low < 0]
-    hosts = [x for x in below if x.role == g.HOST]
-    variables = [x for x in below if x.role in (g.VARIABLE, g.CONSTANT)]
-    scalars = [x for x in below if leaves[x] == _SCALAR]
+    """Demand more, of what most likely is so: first signs, of the host's numbers, then of variables
+    and constants, then of other scalars; then that the host's numbers are at most 1."""
+    signed = [x for x in below if x in leaves and leaves[x].low < 0]
+    hosts = [x for x in signed if x.role == g.HOST]
+    variables = [x for x in signed if x.role in (g.VARIABLE, g.CONSTANT)]
+    scalars = [x for x in signed if x.shape == ()]
     chosen = hosts or variables or scalars
     for x in chosen:
-        leaves[x] = Range(0.0, leaves[x].high) if chosen is variables else _AWAY
-    return bool(chosen)
+        leaves[x] = Range(0.0 if chosen is variables else _AWAY, leaves[x].high)
+    large = [x for x in below if x.role == g.HOST and x in leaves and leaves[x].high > ONE]
+    if not chosen:
+        leaves |= {x: leaves[x]._replace(high=ONE) for x in large}
+    return bool(chosen or large)
 
 
 # -- interval arithmetic --------------------------------------------------------------------------

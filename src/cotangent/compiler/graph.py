@@ -26,7 +26,8 @@ class Node:
 
     Attributes:
         role: "op", or which leaf it is: "argument", "variable", "constant", "host".
-        primitive, inputs, attrs: the application, for role "op".
+        primitive, inputs, attrs: the application, for role "op". Of a host scalar, `attrs` says
+            whether it varies from call to call.
         payload: what a leaf stands for: the number of an argument or host scalar, the variable's
             number, or the constant's array.
         shape, dtype: of the value.

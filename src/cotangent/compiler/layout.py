@@ -154,7 +154,7 @@ def graph_key(graph: Graph) -> str | None:
         elif node.role == g.CONSTANT:
             parts.append(_constant_text(node.payload))
         else:
-            parts.append(f"{node.role}{node.payload}{node.shape}{node.dtype}")
+            parts.append(f"{node.role}{node.payload}{node.shape}{node.dtype}{node.attrs}")
     parts.append(f"{[(n.shape, n.dtype) for n in (*graph.arguments, *graph.hosts)]}")
     parts.append(f"{[numbers[id(n)] for n in graph.outputs]}")
     parts.append(f"{[(i, numbers[id(n)]) for i, n in graph.writes]}")

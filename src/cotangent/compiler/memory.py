@@ -20,7 +20,7 @@ from ..errors import DTypeError
 from ..runtime.buffers import STAGGER
 from ..shapes import contiguous_strides
 from . import graph as g
-from .bounds import prove
+from .bounds import Proof, prove
 from .codegen.assemble import emit_assemble
 from .codegen.checks import emit_checks
 from .codegen.kernel import Kernel, KernelEmitter, lanes_for
@@ -31,7 +31,8 @@ from .codegen.ordered import emit_ordered
 from .codegen.triangular import emit_triangular
 from .fuse import Fusion, Group
 from .graph import Node
-from .ranges import Range
+from .growth import settle
+from .ranges import Range, widest
 from .views import View, squeeze
 
 ALIGNMENT = 64
@@ -242,29 +243,48 @@ def _overwrites(
 
 def _watch(fusion: Fusion, commits: list[Group]) -> tuple[list[Group], list[_Check], list[_Check]]:
     """Those of `commits` that cannot make a NaN or an infinity, if what they read is in its range;
-    what to look at once, and what in every call. What a kernel computes, that kernel looks at."""
-    chosen: list[Group] = []
+    what to look at before the first of `STEPS` steps, and what in every step. What a kernel
+    computes, that kernel looks at."""
+    proofs = [(x, prove(fusion, x) if x.kind == "loops" else None) for x in commits]
+    proved = [(group, proof) for group, proof in proofs if proof is not None]
     ranges: dict[Node, Range] = {}
     stored: dict[int, Range] = {}
-    for group in commits:
-        proof = prove(fusion, group) if group.kind == "loops" else None
-        if proof is None:
-            continue
-        chosen.append(group)
+    settled: set[Node] = set()
+    for group, first in proved:
+        others = {x for other, proof in proved if other is not group for x in proof.read}
+        proof, variables = settle(fusion, group, first, _own(fusion, group, first, others))
+        settled |= variables
         stored |= proof.stored
         for node, allowed in proof.read.items():
             known = ranges.get(node, allowed)
             ranges[node] = Range(max(known.low, allowed.low), min(known.high, allowed.high))
+    for number in stored:
+        fusion.watched.pop(number, None)
     written = dict(fusion.writes)
     for node, allowed in ranges.items():
         new = written.get(node.payload) if node.role == g.VARIABLE else node
-        if new is not None and new.role == "op":
+        if new is not None and new.role == "op" and node not in settled:
             low = stored[id(new)].low if id(new) in stored else -math.inf
             fusion.watched[id(new)] = (
                 Range(-allowed.high, allowed.high) if low >= allowed.low else allowed
             )
-    guards = [x for x in ranges.items() if x[0].role in (g.VARIABLE, g.CONSTANT)]
-    return chosen, guards, [x for x in ranges.items() if x[0].role in (g.ARGUMENT, g.HOST)]
+    for node in settled:  # from there they do not get beyond the range of the proof
+        most = widest(node.dtype).high
+        ranges[node] = Range(max(ranges[node].low, -most), most)
+    incoming = [x for x in ranges.items() if x[0].role != "op"]
+    checks = [x for x in incoming if x[0].role == g.ARGUMENT or x[0].attrs.get("varying")]
+    guards = [x for x in incoming if x not in checks]
+    return [group for group, _ in proved], guards, checks
+
+
+def _own(fusion: Fusion, group: Group, proof: Proof, others: set[Node]) -> dict[Node, Node]:
+    """The new values of the variables that of all commits only `group` reads and writes."""
+    written = dict(fusion.writes)
+    return {
+        x: written[x.payload]
+        for x in proof.read
+        if x.role == g.VARIABLE and x not in others and id(written.get(x.payload)) in proof.stored
+    }
 
 
 def _copies(pairs: list[Pair]) -> list[Kernel]:

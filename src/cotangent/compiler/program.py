@@ -24,6 +24,7 @@ from ..tensors import Tensor, Variable
 from .codegen.driver import FIELDS
 from .layout import FUNCTION, STATUS, WORD, Layout
 from .memory import ALIGNMENT
+from .ranges import STEPS
 from .staging import Staging
 
 # A call wakes threads for so many nanoseconds of work that they can share, or more: five to ten
@@ -215,7 +216,7 @@ class Program:
         self._moves = np.zeros(2, np.int64)
         header = (address_of(self._entries), layout.computing, len(layout.kernels),
                   address_of(self._status), 0, 0, 0,
-                  layout.guarding, 0)  # fmt: skip
+                  layout.guarding, 0, STEPS if layout.guarding else 1 << 62)  # fmt: skip
         self._header = np.array(header, np.int64)
         self._header_address = address_of(self._header)
         self._writer = self._header_address if self.written else 0

@@ -18,6 +18,9 @@ class Range(NamedTuple):
 # overflow.
 _LARGEST = {"f": 2.0**32, "d": 2.0**200}
 
+# For so many steps a look at variables is good (see growth.py).
+STEPS = 64
+
 
 def widest(dtype: DType) -> Range:
     """The range in which arrays of floats are to be."""

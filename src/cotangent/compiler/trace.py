@@ -124,7 +124,7 @@ class Trace:
             function: called without arguments after any change of a setting; or, if `varying`,
                 before every call, with how many iterations of a loop lie in between.
         """
-        node = self._make(g.HOST, (), dtype, payload=len(self.hosts))
+        node = self._make(g.HOST, (), dtype, payload=len(self.hosts), attrs={"varying": varying})
         self.hosts.append(node)
         self.host_functions.append(Host(function, varying))
         return Tensor(node)

@@ -6,10 +6,10 @@ look at the status, commit; for a loop it then moves the addresses of the argume
 and begins again. It sets the floating-point control state to IEEE defaults, whatever the thread's
 is, and restores it.
 
-Some rows at the front may look at the variables; they run before the first iteration, unless
-TRUSTED says that they have, and nobody else has written since. In the commit, a kernel may report
-that a variable now has a value that they would not accept: that iteration is done, and the run
-ends, with nothing trusted.
+Some rows at the front may look at the variables; what they find is good for PATIENCE iterations.
+TRUSTED says for how many more it is, none if somebody else has written since; where it is used up,
+the rows run again. In the commit, a kernel may report that a variable now has a value that they
+would not accept: that iteration is done, and the run ends, with nothing trusted.
 
 Where the extent is more than the grain, and there is a pool, the work is a region: chunks of
 `grain` units that the driver and the threads claim, by counting LEFT down. A claim that finds no
@@ -31,7 +31,7 @@ from ...runtime import pool
 
 FIELDS = (
     "entries", "computing", "total", "status", "moves", "move_count", "pool",
-    "guarding", "trusted",
+    "guarding", "trusted", "patience",
 )  # fmt: skip
 ROW = 4  # words of an entry
 # How often the driver looks, with a pause in between, before it lets others run: some 5 to 70
@@ -104,7 +104,8 @@ begin:
   %is.trusted = icmp ne i64 %trusted, 0
   br i1 %is.trusted, label %compute, label %guard
 guard:
-  %s.i = phi i64 [0, %begin], [%s.next, %s.ran]
+  %s.i = phi i64 [0, %begin], [0, %again], [%s.next, %s.ran]
+  %s.done = phi i64 [0, %begin], [%done1, %again], [%s.done, %s.ran]
   %s.more = icmp ult i64 %s.i, %guarding
   br i1 %s.more, label %guard_one, label %compute
 guard_one:
@@ -112,10 +113,12 @@ GUARD_ROW  %s.next = add i64 %s.i, 1
   br label %guard
 again:
   store i64 0, ptr %status
-  br label %compute
+  %tired = icmp eq i64 %trust1, 0
+  br i1 %tired, label %guard, label %compute
 compute:
   %c.i = phi i64 [%guarding, %begin], [%guarding, %guard], [%guarding, %again], [%c.next, %c.ran]
-  %done = phi i64 [0, %begin], [0, %guard], [%done1, %again], [%done, %c.ran]
+  %done = phi i64 [0, %begin], [%s.done, %guard], [%done1, %again], [%done, %c.ran]
+  %trust = phi i64 [%trusted, %begin], [%patience, %guard], [%trust1, %again], [%trust, %c.ran]
   %more = icmp ult i64 %c.i, %computing
   br i1 %more, label %compute_one, label %look
 compute_one:
@@ -149,17 +152,18 @@ move_one:
   br label %moving
 next:
   %done1 = add i64 %done, 1
+  %trust1 = sub i64 %trust, 1
   %late = load i64, ptr %status
   %doubtful = icmp ne i64 %late, 0
   %enough = icmp eq i64 %done1, %times
   %end = or i1 %doubtful, %enough
   br i1 %end, label %succeeded, label %again
 succeeded:
-  %trust = icmp eq i64 %late, 0
-  %trust.word = zext i1 %trust to i64
-  store i64 %trust.word, ptr %trusted.p
+  %trust.left = select i1 %doubtful, i64 0, i64 %trust1
+  store i64 %trust.left, ptr %trusted.p
   br label %exit
 failed:
+  store i64 0, ptr %trusted.p
   br label %exit
 exit:
   %result = phi i64 [0, %entry], [%done, %failed], [%done1, %succeeded]

@@ -23,6 +23,8 @@ from .emitter import Value
 
 # Half of where floats end.
 _END = {"f": 2.0**127, "d": 2.0**1023}
+# The end of a range that ordinary numbers come near to; it is compared with, to the bit.
+_CLOSE = 2.0
 
 NAME = "kernel"
 
@@ -180,21 +182,26 @@ class KernelEmitter(MemoryEmitter):
             of_dtype = [(x, y) for x, y in wide if x.dtype == dtype]
             zero = self.constant(0, dtype)
             free = [x for x, allowed in of_dtype if allowed is None]
-            total, sums, below = zero, zero, []
+            total, sums, outside = zero, zero, []
             for x in free:  # times 0 a number is 0 where it is finite, else NaN
                 total = self.fma(x, zero, total)
             for x, allowed in of_dtype:
                 if allowed is None:
                     continue
-                # The sum overflows, whatever it is by then, where `x` reaches the end of its range.
-                scale = self.constant(_END[dtype.char] / allowed.high * 4, dtype)
-                sums = self.fma(x, scale, sums)
+                if allowed.high < _CLOSE:
+                    most = self.constant(allowed.high, dtype)
+                    outside.append(self._compare_floats("uge", self.abs(x), most))
+                else:
+                    # The sum overflows, whatever it is by then, where `x` reaches the end of its
+                    # range; and maybe where it reaches a quarter of that.
+                    scale = self.constant(_END[dtype.char] / allowed.high * 4, dtype)
+                    sums = self.fma(x, scale, sums)
                 if allowed.low > -allowed.high:
                     least = self.constant(allowed.low, dtype)
-                    below.append(self._compare_floats("ult", x, least))
+                    outside.append(self._compare_floats("ult", x, least))
             if len(free) < len(of_dtype):
                 total = self.fma(sums, zero, total) if free else self.mul(sums, zero)
-            bad = functools.reduce(self.or_, below, self.is_nan(total))
+            bad = functools.reduce(self.or_, outside, self.is_nan(total))
             self.report(self._any(bad if self.mask is None else self.and_(bad, self.mask)))
 
     def _any(self, flags: Value) -> str:
