@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import cotangent as ct
-from cotangent import nn, optim
+from cotangent import nn, ops, optim
 from cotangent.compiler import link
+from cotangent.compiler.bounds import NEVER_LARGER
 from cotangent.config import STATE
 from cotangent.errors import BoundsError, NonFiniteError, TraceError
 
@@ -379,3 +380,16 @@ def test_sums_in_parts_are_looked_at_when_they_are_whole():
             assert np.isfinite(step(ones * np.float32(large / 100)).numpy()).all()
             with pytest.raises(NonFiniteError, match="sum gives infinity"):
                 step(ones * np.float32(large))
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_LARGER))
+def test_ops_that_are_not_looked_at_have_finite_results(name):
+    rng, op = np.random.default_rng(0), ops.find(name)
+    sizes = [np.finfo(np.float32).max, np.finfo(np.float32).smallest_subnormal, 0.0, 1.0, np.pi / 2]
+    ends = np.float32([*sizes, *(-x for x in sizes)])
+    for sample in op.samples(rng):
+        shapes = [(np.shape(x), np.asarray(x).dtype.kind) for x in sample.inputs]
+        inputs = [rng.choice(ends if k == "f" else [False, True], shape) for shape, k in shapes]
+        with np.errstate(all="ignore"):
+            out = op(*map(ct.asarray, inputs), **sample.attrs)
+        assert np.isfinite(np.asarray(out)).all()

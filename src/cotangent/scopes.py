@@ -23,8 +23,9 @@ class Scope:
 
     Attributes:
         outer: the evaluator around this one; None for eager work.
-        looks_on: whether it only looks at what is computed; then it has ``passes(arrays)``, which
-            says of results of several ops at once whether each op need not be looked at.
+        looks_on: whether it only looks at what is computed; then it has ``look(primitive, inputs,
+            out)``, which raises for a bad result, and ``passes(arrays)``, which says of results of
+            several ops at once whether each op need not be looked at.
     """
 
     outer: Any = None
@@ -125,4 +126,4 @@ class Scope:
 
 def is_eager() -> bool:
     """Whether ops are computed as they are called, and nothing maps, repeats or traces them."""
-    return STATE.trace is None or getattr(STATE.trace, "looks_on", False)
+    return STATE.trace is None or STATE.trace.looks_on

@@ -49,12 +49,15 @@ def bind(primitive: Primitive, inputs: Sequence[Any], attrs: dict[str, Any]) -> 
         inputs = _accept(primitive, inputs, attrs, kinds)
         payloads = [x.data for x in inputs]
         narrow = computes_narrow(primitive, payloads)
-    if STATE.trace is not None:
-        data = STATE.trace.apply(primitive, inputs, attrs)
+    trace = STATE.trace
+    if trace is not None and not trace.looks_on:
+        data = trace.apply(primitive, inputs, attrs)
     elif narrow:
         data = evaluate_narrow(primitive, payloads, attrs)
     else:
         data = evaluate(primitive, payloads, attrs)
+    if trace is not None and trace.looks_on:
+        trace.look(primitive, inputs, data)
     if tracked and primitive.vjp and STATE.grad:
         return Tensor(data, _record(primitive, inputs, attrs, data))
     return Tensor(data)

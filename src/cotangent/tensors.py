@@ -276,8 +276,9 @@ class Variable(Unchangeable, Tensor):
     @property
     def value(self) -> Tensor:
         """The tensor that the variable holds now."""
-        if STATE.trace is not None:
-            return STATE.trace.read(self)
+        trace = STATE.trace
+        if trace is not None and not trace.looks_on:
+            return trace.read(self)
         held = self._held
         if held is None:
             held = self._held = self.wrap(self._array)
@@ -343,8 +344,9 @@ class Variable(Unchangeable, Tensor):
             )
         if new.dtype != self.dtype:
             new = functional.astype(new, self.dtype)
-        if STATE.trace is not None:
-            STATE.trace.write(self, new)
+        trace = STATE.trace
+        if trace is not None and not trace.looks_on:
+            trace.write(self, new)
             return
         data = new.data
         if type(data) is not np.ndarray or type(self._array) is not np.ndarray:

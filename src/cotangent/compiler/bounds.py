@@ -236,3 +236,9 @@ _RULES: dict[str, Callable[[Node, list[Range]], Range]] = {
     "cos": _within_one,
     "erf": _within_one,
 }
+
+# Ops of which finite inputs always have a finite result.
+NEVER_LARGER = frozenset([
+    "negative", "abs", "maximum", "minimum", "relu", "where", "sign", "tanh", "sigmoid", "sin",
+    "cos", "erf",
+])  # fmt: skip

@@ -17,9 +17,13 @@ def is_finite(array: Any) -> bool:
     if is_numpy:
         if kind in "?bBhHiIlLqQ":
             return True
-        # The sum of squares is what NumPy finds soonest. If it is finite, all elements are.
-        if kind in "fd" and math.isfinite(np.vdot(array, array)):
-            return True
+        if kind in "fd":
+            if array.ndim == 0:
+                return math.isfinite(array)
+            # The sum of squares is what NumPy finds soonest. If it is finite, all elements are.
+            flat = array if array.flags.c_contiguous else array.ravel("K")
+            if math.isfinite(np.vdot(flat, flat)):  # `dot` would warn of an overflow
+                return True
         with np.errstate(all="ignore"):
             return not is_float(array.dtype) or bool(np.isfinite(array).all())
     xp = backend_of(array).xp

@@ -56,6 +56,8 @@ class Trace:
         roots: layers and optimizers that took part, which guard the compiled program.
     """
 
+    looks_on = False  # see Scope
+
     def __init__(self) -> None:
         self.arguments: list[g.Node] = []
         self.variables: list[Variable] = []
