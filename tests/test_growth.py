@@ -15,6 +15,7 @@ from cotangent.compiler.fuse import fuse
 from cotangent.compiler.ranges import STEPS, widest
 from cotangent.compiler.simplify import simplify
 from cotangent.config import STATE
+from cotangent.errors import NonFiniteError
 
 COMMON = {name: make for name, make in OPTIMIZERS.items() if name not in ("SGD",)} | {
     "decay": lambda: optim.Adam(lr=1e-3, weight_decay=1e-2),
@@ -201,3 +202,32 @@ def test_a_factor_that_is_computed_is_looked_at(factor):
         step(x, y)
     assert (_watching(step).trust == entry._TRUST) == (abs(factor) <= 1)
     assert (v.numpy() == factor + 1).all()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_read_by_two_names_is_in_both_ranges(turned):
+    """A number that one group divides by, and another one reads where a variable remembers it."""
+    w, h = ct.var("w", np.ones(SHAPE, np.float32)), ct.var("h", np.ones(70, np.float32))
+    last = ct.var("last", np.float32(1))
+
+    @ct.jit
+    def step(x):
+        norm = ct.sqrt((x * x).sum())
+        for assign in (_divide, _remember)[:: -1 if turned else 1]:
+            assign(w, h, last, norm)
+        last.assign(norm)
+
+    with ct.debug_nans():
+        step(np.ones(70, np.float32))
+        before = w.numpy().copy()
+        with pytest.raises(NonFiniteError, match="divide gives infinity"):
+            step(np.zeros(70, np.float32))
+    assert w.numpy().tobytes() == before.tobytes()
+
+
+def _divide(w, h, last, norm):
+    w.assign(w / norm)
+
+
+def _remember(w, h, last, norm):
+    h.assign(h * 0.9 + last)

@@ -382,6 +382,25 @@ def test_sums_in_parts_are_looked_at_when_they_are_whole():
                 step(ones * np.float32(large))
 
 
+@pytest.mark.parametrize("written", [False, True], ids=["a result", "a variable"])
+@pytest.mark.parametrize("shape", [(), (3,), (40, 50)], ids=str)
+def test_what_is_made_of_constants_is_looked_at(shape, written):
+    """It would be computed while the function is compiled."""
+    v = ct.var("v", np.ones(shape, np.float32))
+
+    @ct.jit
+    def step(x):
+        root = ct.sqrt(ct.full(shape, -1.0))
+        v.assign(root if written else v + 1)
+        return x if written else (x, root)
+
+    with ct.debug_nans(), pytest.raises(NonFiniteError, match="sqrt gives NaN"):
+        step(X)
+    assert (v.numpy() == 1).all()
+    step(X)
+    assert np.isnan(v.numpy()).all() if written else (v.numpy() == 2).all()
+
+
 @pytest.mark.parametrize("name", sorted(NEVER_LARGER))
 def test_ops_that_are_not_looked_at_have_finite_results(name):
     rng, op = np.random.default_rng(0), ops.find(name)

@@ -12,7 +12,6 @@ computed; variables, by kernels that run once, and again after somebody else may
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 from ..dtypes import is_supported
@@ -256,18 +255,17 @@ def _watch(fusion: Fusion, commits: list[Group]) -> tuple[list[Group], list[_Che
         settled |= variables
         stored |= proof.stored
         for node, allowed in proof.read.items():
-            known = ranges.get(node, allowed)
-            ranges[node] = Range(max(known.low, allowed.low), min(known.high, allowed.high))
+            ranges[node] = _both(ranges.get(node, allowed), allowed)
     for number in stored:
         fusion.watched.pop(number, None)
     written = dict(fusion.writes)
     for node, allowed in ranges.items():
         new = written.get(node.payload) if node.role == g.VARIABLE else node
         if new is not None and new.role == "op" and node not in settled:
-            low = stored[id(new)].low if id(new) in stored else -math.inf
-            fusion.watched[id(new)] = (
-                Range(-allowed.high, allowed.high) if low >= allowed.low else allowed
-            )
+            if id(new) in stored and stored[id(new)].low >= allowed.low:
+                allowed = allowed._replace(low=-allowed.high)
+            known = fusion.watched.get(id(new)) or allowed  # it may be read by two names
+            fusion.watched[id(new)] = _both(known, allowed)
     for node in settled:  # from there they do not get beyond the range of the proof
         most = widest(node.dtype).high
         ranges[node] = Range(max(ranges[node].low, -most), most)
@@ -275,6 +273,11 @@ def _watch(fusion: Fusion, commits: list[Group]) -> tuple[list[Group], list[_Che
     checks = [x for x in incoming if x[0].role == g.ARGUMENT or x[0].attrs.get("varying")]
     guards = [x for x in incoming if x not in checks]
     return [group for group, _ in proved], guards, checks
+
+
+def _both(a: Range, b: Range) -> Range:
+    """What two ranges have in common."""
+    return Range(max(a.low, b.low), min(a.high, b.high))
 
 
 def _own(fusion: Fusion, group: Group, proof: Proof, others: set[Node]) -> dict[Node, Node]:

@@ -8,7 +8,7 @@ at the users of nodes follow; what they changed goes through the rules again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from ..ops import (
 )
 from ..shapes import Shape
 from . import graph as g
+from .finite import is_finite
 from .graph import Graph, Node
 from .widen import widen
 
@@ -200,7 +201,7 @@ def fold_constants(node: Node) -> Node | None:
         return None
     if node.op == "broadcast_to":
         return g.constant(np.broadcast_to(node.inputs[0].payload, node.shape), node)
-    return g.constant(g.evaluate(node, [x.payload for x in node.inputs]), node)
+    return _constant(node, [x.payload for x in node.inputs])
 
 
 @rule("elementwise", "movement")
@@ -215,9 +216,16 @@ def fold_uniform(node: Node) -> Node | None:
             return None
         values.append(value)
     if node.kind == "movement":
-        value = values[0]
-    else:
-        value = g.evaluate(node, [np.asarray(value) for value in values])
+        return g.constant(np.broadcast_to(values[0], node.shape), node)
+    return _constant(node, [np.asarray(value) for value in values])
+
+
+def _constant(node: Node, inputs: Sequence[Any]) -> Node | None:
+    """The value of an op on `inputs`; None if it makes a NaN or an infinity of finite numbers: that
+    is left to a kernel, where `debug_nans` sees it."""
+    value = g.evaluate(node, inputs)
+    if not is_finite(value) and all(map(is_finite, inputs)):
+        return None
     return g.constant(np.broadcast_to(value, node.shape), node)
 
 

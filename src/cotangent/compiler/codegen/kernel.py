@@ -188,7 +188,7 @@ class KernelEmitter(MemoryEmitter):
             for x, allowed in of_dtype:
                 if allowed is None:
                     continue
-                if allowed.high < _CLOSE:
+                if allowed.high <= _CLOSE:
                     most = self.constant(allowed.high, dtype)
                     outside.append(self._compare_floats("uge", self.abs(x), most))
                 else:
